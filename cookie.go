@@ -1,0 +1,138 @@
+package revisit
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Cookie is the strategy that carries the token in a cookie (RFC 6265):
+//
+//	__Host-revisit=<token>; Path=/; Max-Age=34128000; HttpOnly; Secure; SameSite=Lax
+//
+// It recognises the browser on every URL of the host, until the visitor
+// deletes cookies. It is not sent again while it stands, and its lifetime is
+// not extended by visits. Two different valid cookies of the name (somebody
+// has planted one) recognise nobody.
+type Cookie struct {
+	// Name is the whole name of the cookie. Default "__Host-revisit";
+	// "__Secure-revisit" with a Domain; "revisit" with Insecure.
+	Name string
+
+	// Domain shares the cookie with the subdomains of that domain, each of which
+	// can then read and replace it. Default: this host alone.
+	Domain string
+
+	// Insecure leaves out the Secure attribute, for development over plain
+	// http. Without it the cookie is marked Secure whatever Request.TLS says,
+	// because TLS may end at a proxy in front.
+	Insecure bool
+}
+
+// Via implements [Strategy]. It is "cookie".
+func (Cookie) Via() string { return "cookie" }
+
+// Identify implements [Strategy].
+func (c Cookie) Identify(v *Visit) {
+	for found := cookiesOf(v.request, c.name()); found.next(); {
+		v.Present("cookie", found.value)
+	}
+	if v.navigation || v.seedable() {
+		v.Offer()
+	}
+}
+
+// Attach implements [Strategy]. A new session's cookie rides on any answer to
+// a navigation, else on a 200 to a GET only: a browser may send many requests
+// at once, and the error of one must not start a session.
+func (c Cookie) Attach(v *Visit, h http.Header, status int) {
+	if !v.Due("cookie") || v.New() && !v.navigation && !(status == http.StatusOK && v.seedable()) {
+		return
+	}
+	if token, ok := v.Seal("cookie", h); ok {
+		seconds := int64(v.Expires().Sub(v.now).Seconds())
+		h.Add("Set-Cookie", c.line(token, seconds))
+	}
+}
+
+// Clear implements [Strategy].
+func (c Cookie) Clear(v *Visit, h http.Header, status int) {
+	if v.Carried("cookie") && allowPrivate(h) {
+		h.Add("Set-Cookie", c.line("", 0))
+	}
+}
+
+func (c Cookie) line(token string, seconds int64) string {
+	domain, secure := "", "; Secure"
+	if c.Domain != "" {
+		domain = "; Domain=" + c.Domain
+	}
+	if c.Insecure {
+		secure = ""
+	}
+	return c.name() + "=" + token + "; Path=/" + domain + "; Max-Age=" + strconv.FormatInt(seconds, 10) +
+		"; HttpOnly" + secure + "; SameSite=Lax"
+}
+
+func (c Cookie) name() string {
+	switch {
+	case c.Name != "":
+		return c.Name
+	case c.Insecure:
+		return "revisit"
+	case c.Domain != "":
+		return "__Secure-revisit"
+	}
+	return "__Host-revisit"
+}
+
+// check is called by New. What a browser would silently refuse is an error.
+func (c Cookie) check() error {
+	var errs []error
+	name := c.name()
+	if (&http.Cookie{Name: name, Value: "x", Domain: c.Domain}).Valid() != nil {
+		errs = append(errs, fmt.Errorf("revisit: Cookie: Name %q or Domain %q is not valid in a cookie", name, c.Domain))
+	}
+	host := strings.HasPrefix(strings.ToLower(name), "__host-")
+	if host && c.Domain != "" {
+		errs = append(errs, errors.New("revisit: Cookie: the prefix __Host- forbids a Domain"))
+	}
+	if (host || strings.HasPrefix(strings.ToLower(name), "__secure-")) && c.Insecure {
+		errs = append(errs, errors.New("revisit: Cookie: the prefixes __Host- and __Secure- forbid Insecure"))
+	}
+	return errors.Join(errs...)
+}
+
+// cookies walks through the values of the cookies of one name, as they were
+// sent. Unlike Request.Cookie it does not allocate: it is called on every
+// request.
+type cookies struct {
+	lines []string // of the Cookie header
+	name  string
+	line  string // what is left of the current one
+	value string
+}
+
+func cookiesOf(r *http.Request, name string) cookies {
+	return cookies{lines: r.Header["Cookie"], name: name}
+}
+
+func (c *cookies) next() bool {
+	for {
+		for c.line == "" {
+			if len(c.lines) == 0 {
+				return false
+			}
+			c.line, c.lines = c.lines[0], c.lines[1:]
+		}
+		var pair string
+		pair, c.line, _ = strings.Cut(c.line, ";")
+		name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
+		if ok && name == c.name {
+			c.value = value
+			return true
+		}
+	}
+}

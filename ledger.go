@@ -1,0 +1,647 @@
+package revisit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// The ledger holds all the rules of sessions, on nothing but Load and Save.
+//
+// Every change is: load, apply, Save with a new random Version. After a
+// conflict or any other error, load again: a record with that very Version
+// says that the write has happened, whatever the answer was (an answer may be
+// lost, and clients of databases retry by themselves).
+type ledger struct {
+	store    Store
+	local    bool // the store never blocks: it needs no deadline
+	lifetime time.Duration
+	visitGap time.Duration
+	timeout  time.Duration
+	logger   *slog.Logger
+	stats    *counters
+
+	turns
+}
+
+const (
+	// unconfirmedLife is how long a session lasts whose token never comes back:
+	// that of a bot, of a blocked cookie, of all but one of the parallel first
+	// requests of a browser.
+	unconfirmedLife = 24 * time.Hour
+
+	// tombstoneLife is the least that a tombstone lasts. Browsers keep a cookie
+	// for 400 days at most (RFC 6265bis, section 5.5).
+	tombstoneLife = 400 * 24 * time.Hour
+
+	// burst is how far apart the sessions of one first burst of requests are
+	// born at most.
+	burst = 10 * time.Second
+
+	// maxRivals is how many different cookies one tag may meet before it counts
+	// as leaked: handed out by a cache, or replayed.
+	maxRivals = 8
+
+	// maxAbsorbed bounds how many sessions one session takes in.
+	maxAbsorbed = 256
+
+	// seenEvery is the precision of LastSeen between hits, so that the twenty
+	// images of a page are not twenty writes.
+	seenEvery = time.Minute
+
+	// maxFailures is how many errors other than conflicts one change survives.
+	maxFailures = 3
+)
+
+var (
+	// ErrForgotten is returned for a session that the visitor has had forgotten.
+	ErrForgotten = errors.New("revisit: the session was forgotten")
+
+	errApart   = errors.New("revisit: these sessions are not merged")
+	errCorrupt = errors.New("revisit: an alias points to a younger session")
+)
+
+// A change is what one request does to a session. It is applied to a record,
+// again if that was changed in between.
+type change struct {
+	at    time.Time
+	via   string
+	claim bool  // a token came back
+	hit   bool  // a page view
+	touch Touch // of the hit
+
+	key, text string // with a key: of Session.Set
+}
+
+// apply changes r and reports whether there is something to be saved.
+func (l *ledger) apply(r *Record, c *change) (dirty bool, err error) {
+	if c.key != "" {
+		return setValue(r, c.key, Value{Text: c.text, At: c.at})
+	}
+	if c.claim && !r.Confirmed {
+		r.Confirmed, r.Expires = true, l.end(r.ID)
+		dirty = true
+	}
+	if c.hit {
+		l.applyHit(r, c)
+		dirty = true
+	}
+	if dirty || c.at.Sub(r.LastSeen) >= seenEvery {
+		r.LastSeen = later(r.LastSeen, c.at)
+		r.Via = c.via
+		dirty = true
+	}
+	return dirty, nil
+}
+
+func (l *ledger) applyHit(r *Record, c *change) {
+	var last Touch
+	if n := len(r.Touches); n > 0 {
+		last = r.Touches[n-1]
+	}
+	begins := r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap
+	// A tagged URL that is loaded again in the same visit is no new click.
+	campaign := c.touch.campaign() && (begins || !c.touch.sameCampaign(&last))
+	if begins || campaign {
+		r.Visits++
+		r.VisitStart = later(r.VisitStart, c.at)
+	}
+	// A referrer counts where a visit begins: in the middle of one it is the
+	// way back from a payment page or a login. A direct hit is a touch only if
+	// nothing came before it.
+	referral := begins && c.touch.Referrer != ""
+	if campaign || referral || r.LastHit.IsZero() && len(r.Touches) == 0 {
+		r.Touches = withTouch(r.Touches, c.touch)
+	}
+	r.Hits++
+	r.LastHit = later(r.LastHit, c.at)
+}
+
+// Limits of what Session.Set keeps.
+const (
+	maxValues    = 32
+	maxKeyLen    = 64
+	maxValueText = 1024
+)
+
+func setValue(r *Record, key string, v Value) (dirty bool, err error) {
+	have, ok := r.Values[key]
+	switch {
+	case ok && (have.Text == v.Text || have.At.After(v.At)), !ok && v.Text == "":
+		return false, nil
+	case !ok && len(r.Values) >= maxValues:
+		return false, fmt.Errorf("%w: a session keeps %d", ErrValue, maxValues)
+	}
+	values := make(map[string]Value, len(r.Values)+1)
+	maps.Copy(values, r.Values)
+	values[key] = v
+	r.Values = values
+	return true, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// mint returns a new session's record, which nothing but its owner knows yet.
+func (l *ledger) mint(c *change) Record {
+	id := newID(c.at)
+	r := Record{ID: id, Created: id.Time(), Expires: c.at.Add(unconfirmedLife)}
+	l.apply(&r, c) // no value, no error
+	r.LastSeen, r.Via = c.at, viaNew
+	return r
+}
+
+// reborn returns a record for a token whose record is missing: the store has
+// lost or evicted it, or it had expired before it was confirmed.
+func (l *ledger) reborn(id ID) Record {
+	return Record{ID: id, Created: id.Time(), Expires: l.end(id)}
+}
+
+// end is when the tokens of a session end.
+func (l *ledger) end(id ID) time.Time { return id.Time().Add(l.lifetime) }
+
+// create saves a new session. It returns ErrForgotten if a tombstone is there.
+func (l *ledger) create(ctx context.Context, r Record) (Record, error) {
+	r.Version = newVersion()
+	err := l.swap(ctx, r, 0)
+	if errors.Is(err, ErrConflict) {
+		err = ErrForgotten // nobody else could have known the ID
+	}
+	if err != nil {
+		return Record{}, err
+	}
+	l.stats.created.Add(1)
+	return r, nil
+}
+
+// swap saves r over the version old. It knows its own write again, so nil
+// means that r was saved and ErrConflict that it was not.
+func (l *ledger) swap(ctx context.Context, r Record, old int64) error {
+	for failures := 0; ; failures++ {
+		err := l.store.Save(ctx, r, old)
+		if err == nil {
+			return nil
+		}
+		l.count(err)
+		have, lerr := l.store.Load(ctx, r.ID)
+		switch {
+		case lerr == nil && have.Version == r.Version:
+			return nil
+		case lerr == nil && have.Version != old, errors.Is(lerr, ErrNotFound) && old != 0:
+			return ErrConflict
+		case lerr != nil && !errors.Is(lerr, ErrNotFound):
+			l.count(lerr)
+			err = lerr
+		}
+		// It did not happen, and could now.
+		if failures == maxFailures || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// commit applies changes to the session of id, or of the session that it was
+// merged into, and returns the record as it stands then.
+func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, error) {
+	version := newVersion()
+	wasConfirmed := false
+	for failures := 0; ; {
+		r, err := l.store.Load(ctx, id)
+		switch {
+		case err == nil && r.Version == version:
+			// A Save whose answer was lost.
+			l.saved(wasConfirmed, &r)
+			return r, nil
+		case err == nil && r.Forgotten:
+			return Record{}, ErrForgotten
+		case err == nil && !r.MergedInto.IsZero():
+			root, err := l.absorb(ctx, r)
+			if err != nil {
+				return Record{}, err
+			}
+			id = root.ID
+			continue
+		case errors.Is(err, ErrNotFound):
+			r = l.reborn(id)
+		case err != nil:
+			l.count(err)
+			if failures++; failures > maxFailures || ctx.Err() != nil {
+				return Record{}, err
+			}
+			continue
+		}
+
+		old, dirty := r.Version, false
+		wasConfirmed = r.Confirmed
+		for i := range changes {
+			d, err := l.apply(&r, &changes[i])
+			if err != nil {
+				return Record{}, err
+			}
+			dirty = dirty || d
+		}
+		if !dirty {
+			return r, nil
+		}
+		r.Version = version
+		if err = l.store.Save(ctx, r, old); err == nil {
+			l.saved(wasConfirmed, &r)
+			return r, nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			l.count(err)
+			failures++
+		}
+		if failures > maxFailures || ctx.Err() != nil {
+			return Record{}, err
+		}
+	}
+}
+
+func (l *ledger) saved(wasConfirmed bool, r *Record) {
+	if r.Confirmed && !wasConfirmed {
+		l.stats.confirmed.Add(1)
+	}
+}
+
+// count takes note of a store's error; conflicts and absence are answers.
+func (l *ledger) count(err error) {
+	if errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) {
+		return
+	}
+	l.stats.storeErrors.Add(1)
+	l.stats.complain(l.logger, err)
+}
+
+// A claim is a session that a client has presented a token of.
+type claim struct {
+	id  ID
+	via string
+	// follows: another strategy is trusted more, so this carrier is one that
+	// could have leaked.
+	follows bool
+}
+
+// An agreement is the session that claims speak for, and the index of the claim
+// that counts.
+type agreement struct {
+	id     ID
+	leader int
+}
+
+// agree settles which session several claims of one request speak for, and
+// merges those that may be.
+func (l *ledger) agree(ctx context.Context, claims []claim, permission Permission) (agreement, error) {
+	var root Record
+	leader := -1
+	for i, c := range claims {
+		own, next, err := l.trace(ctx, c.id)
+		switch {
+		case errors.Is(err, ErrForgotten):
+			continue // before any merge
+		case err != nil:
+			return agreement{}, err
+		case c.follows && own.Rivals >= maxRivals:
+			l.stats.leaked.Add(1)
+			if times, ok := l.stats.leaks.now(); ok {
+				l.logger.Warn("revisit: a tag came with many different cookies: a cache hands it out, or it was stolen; it is ignored",
+					"session", c.id, "times", times)
+			}
+			continue
+		case leader < 0:
+			leader, root = i, next
+			continue
+		case next.ID == root.ID:
+			continue
+		}
+		merged, err := l.merge(ctx, root.ID, c, permission)
+		if errors.Is(err, errApart) || errors.Is(err, ErrForgotten) {
+			continue // the leader counts, and the other carrier is brought to it
+		}
+		if err != nil {
+			return agreement{}, err
+		}
+		root = merged
+	}
+	if leader < 0 {
+		return agreement{}, ErrForgotten
+	}
+	return agreement{root.ID, leader}, nil
+}
+
+// trace returns the record of id itself and the one of the session that it
+// belongs to, which is the same if it was not merged.
+func (l *ledger) trace(ctx context.Context, id ID) (own, root Record, err error) {
+	own, err = l.load(ctx, id)
+	if err != nil || own.MergedInto.IsZero() {
+		return own, own, err
+	}
+	root, err = l.absorb(ctx, own)
+	return own, root, err
+}
+
+// load returns the record of id; a new one if it is missing.
+func (l *ledger) load(ctx context.Context, id ID) (Record, error) {
+	for failures := 1; ; failures++ {
+		r, err := l.store.Load(ctx, id)
+		switch {
+		case err == nil && r.Forgotten:
+			return r, ErrForgotten
+		case err == nil:
+			return r, nil
+		case errors.Is(err, ErrNotFound):
+			return l.reborn(id), nil
+		}
+		l.count(err)
+		if failures > maxFailures || ctx.Err() != nil {
+			return Record{}, err
+		}
+	}
+}
+
+// merge makes the sessions of root and of the claim one, the older one. It can
+// be broken off at any point and done again:
+//
+//  1. the younger becomes an alias of the older, frozen, its data kept;
+//  2. the older takes its counts, under its ID, its touches and values;
+//  3. the alias is emptied.
+//
+// Whoever meets an alias that was not absorbed does the rest.
+func (l *ledger) merge(ctx context.Context, root ID, c claim, permission Permission) (Record, error) {
+	for {
+		_, a, err := l.trace(ctx, root)
+		if err != nil {
+			return Record{}, err
+		}
+		tag, b, err := l.trace(ctx, c.id)
+		if err != nil {
+			return Record{}, err
+		}
+		if a.ID == b.ID {
+			return a, nil
+		}
+		older, younger := a, b
+		if b.ID.older(a.ID) {
+			older, younger = b, a
+		}
+		if !mayMerge(&older, &younger, permission) {
+			return Record{}, errApart
+		}
+
+		// The tag has met a different cookie: that is written before anything is
+		// merged, so that no more than maxRivals get through at one time.
+		if tag.ID != younger.ID {
+			if err := l.meet(ctx, tag, +1); errors.Is(err, ErrConflict) {
+				continue
+			} else if err != nil {
+				return Record{}, err
+			}
+		}
+		alias, old := younger, younger.Version
+		alias.MergedInto, alias.Version = older.ID, newVersion()
+		alias.Expires = l.end(alias.ID) // as long as its tokens
+		if tag.ID == younger.ID {
+			alias.Rivals++
+		}
+		err = l.swap(ctx, alias, old)
+		if err == nil {
+			return l.absorb(ctx, alias)
+		}
+		if tag.ID != younger.ID {
+			// Another request has merged these two, most likely, and counted.
+			if tag, _, terr := l.trace(ctx, c.id); terr == nil {
+				_ = l.meet(ctx, tag, -1)
+			}
+		}
+		if !errors.Is(err, ErrConflict) {
+			return Record{}, err
+		}
+	}
+}
+
+// meet counts the cookies that a tag has met.
+func (l *ledger) meet(ctx context.Context, tag Record, by int) error {
+	old := tag.Version
+	tag.Rivals += by
+	tag.Version = newVersion()
+	return l.swap(ctx, tag, old)
+}
+
+// mayMerge reports whether two sessions of one browser may become one.
+func mayMerge(older, younger *Record, permission Permission) bool {
+	if permission != Restore {
+		// Not what the visitor took apart: only the parallel first requests.
+		if younger.Confirmed || younger.Created.Sub(older.Created) > burst {
+			return false
+		}
+	}
+	for key, v := range younger.Values {
+		if w, ok := older.Values[key]; ok && w.Text != v.Text {
+			return false
+		}
+	}
+	return len(older.Absorbed)+1+len(younger.Absorbed) <= maxAbsorbed
+}
+
+// absorb finishes the merge of an alias and returns the session at the root.
+func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
+	into := alias.MergedInto
+	for failures := 0; ; {
+		if !into.older(alias.ID) {
+			return Record{}, errCorrupt
+		}
+		root, err := l.load(ctx, into)
+		if errors.Is(err, ErrForgotten) {
+			// What came after the forgotten session is forgotten with it.
+			if err := l.bury(ctx, alias.ID); err != nil {
+				return Record{}, err
+			}
+			return Record{}, ErrForgotten
+		}
+		if err != nil {
+			return Record{}, err
+		}
+		if !root.MergedInto.IsZero() {
+			if !root.MergedInto.older(into) {
+				return Record{}, errCorrupt
+			}
+			into = root.MergedInto
+			continue
+		}
+		if !slices.ContainsFunc(root.Absorbed, func(a Absorbed) bool { return a.ID == alias.ID }) {
+			next := l.absorbed(root, alias)
+			err := l.swap(ctx, next, root.Version)
+			if err != nil {
+				if failures++; !errors.Is(err, ErrConflict) && failures > maxFailures || ctx.Err() != nil {
+					return Record{}, err
+				}
+				continue
+			}
+			l.stats.merged.Add(1)
+			l.saved(root.Confirmed, &next)
+			root = next
+		}
+		if alias.Hits != 0 || alias.Visits != 0 || alias.Touches != nil || alias.Values != nil || alias.Absorbed != nil {
+			// If this fails, whoever meets the alias next does it.
+			_ = l.store.Save(ctx, l.emptied(alias), alias.Version)
+		}
+		return root, nil
+	}
+}
+
+// absorbed returns root with what the alias brought. Nothing is added twice:
+// counts are kept under the ID of who brought them.
+func (l *ledger) absorbed(root, alias Record) Record {
+	next := root
+	next.Version = newVersion()
+
+	own := Absorbed{ID: alias.ID, Visits: alias.Visits, Hits: alias.Hits}
+	for _, a := range alias.Absorbed {
+		own.Visits -= a.Visits
+		own.Hits -= a.Hits
+	}
+	// Its first visit is no other one if it began while one of the root's was
+	// under way.
+	if own.Visits > 0 && overlap(&root, &alias, l.visitGap) {
+		own.Visits--
+	}
+	next.Absorbed = slices.Clone(root.Absorbed)
+	for _, a := range append([]Absorbed{own}, alias.Absorbed...) {
+		if slices.ContainsFunc(next.Absorbed, func(b Absorbed) bool { return a.ID == b.ID }) {
+			continue
+		}
+		next.Absorbed = append(next.Absorbed, a)
+		next.Visits += a.Visits
+		next.Hits += a.Hits
+	}
+
+	for _, t := range alias.Touches {
+		next.Touches = withTouch(next.Touches, t)
+	}
+	if len(alias.Values) > 0 {
+		values := maps.Clone(root.Values)
+		if values == nil {
+			values = make(map[string]Value, len(alias.Values))
+		}
+		for key, v := range alias.Values {
+			if have, ok := values[key]; !ok || v.At.After(have.At) {
+				values[key] = v
+			}
+		}
+		next.Values = values
+	}
+	if alias.LastHit.After(root.LastHit) {
+		next.LastHit, next.Via = alias.LastHit, alias.Via
+		if !overlap(&root, &alias, l.visitGap) {
+			next.VisitStart = alias.VisitStart
+		}
+	}
+	next.LastSeen = later(root.LastSeen, alias.LastSeen)
+	next.Joins = max(root.Joins, alias.Joins)
+	if alias.Confirmed && !root.Confirmed {
+		next.Confirmed, next.Expires = true, l.end(root.ID)
+	}
+	return next
+}
+
+// overlap reports whether the first hit of the younger session lies within the
+// current visit of the older one, or so close behind that it belongs there. A
+// campaign begins a visit of its own.
+func overlap(older, younger *Record, gap time.Duration) bool {
+	if older.LastHit.IsZero() || younger.LastHit.IsZero() {
+		return false
+	}
+	if len(younger.Touches) > 0 && younger.Touches[0].campaign() {
+		return false
+	}
+	first := younger.Created
+	return !first.Before(older.VisitStart) && first.Sub(older.LastHit) < gap
+}
+
+// emptied returns an alias without the data, which its root has.
+func (l *ledger) emptied(alias Record) Record {
+	return Record{
+		ID: alias.ID, Version: newVersion(), Created: alias.Created, LastSeen: alias.LastSeen, Expires: l.end(alias.ID),
+		Confirmed: alias.Confirmed, Via: alias.Via, MergedInto: alias.MergedInto, Rivals: alias.Rivals,
+	}
+}
+
+// forget replaces the session of id, all that it has absorbed and the aliases
+// between by tombstones. The session itself comes last: what fails before can
+// be done again. fresh is false if it was forgotten already.
+func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
+	for at := id; ; {
+		r, err := l.load(ctx, at)
+		switch {
+		case errors.Is(err, ErrForgotten):
+			return at != id, l.bury(ctx, id)
+		case err != nil:
+			return false, err
+		case !r.MergedInto.IsZero():
+			if !r.MergedInto.older(at) {
+				return false, errCorrupt
+			}
+			at = r.MergedInto
+			continue
+		}
+		for _, a := range r.Absorbed {
+			if err := l.bury(ctx, a.ID); err != nil {
+				return false, err
+			}
+		}
+		if at != id { // an alias, which may not have been absorbed yet
+			if err := l.bury(ctx, id); err != nil {
+				return false, err
+			}
+		}
+		err = l.swap(ctx, l.tombstone(at), r.Version)
+		// After a conflict it may have absorbed another one.
+		if !errors.Is(err, ErrConflict) {
+			return err == nil, err
+		}
+	}
+}
+
+// bury puts a tombstone in place of whatever is there.
+func (l *ledger) bury(ctx context.Context, id ID) error {
+	for {
+		r, err := l.load(ctx, id)
+		if errors.Is(err, ErrForgotten) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.swap(ctx, l.tombstone(id), r.Version); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+}
+
+// tombstone outlives every token of the session.
+func (l *ledger) tombstone(id ID) Record {
+	return Record{
+		ID: id, Version: newVersion(), Created: id.Time(),
+		Expires: milli(time.Now()).Add(max(l.lifetime, tombstoneLife)), Forgotten: true,
+	}
+}
+
+func newVersion() int64 {
+	for {
+		if v := int64(rand.Uint64()); v != 0 {
+			return v
+		}
+	}
+}
+
+// milli is the precision of all times in records.
+func milli(t time.Time) time.Time { return time.UnixMilli(t.UnixMilli()).UTC() }

@@ -1,0 +1,226 @@
+package revisit
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+)
+
+// MemoryOptions are the options of a memory store. The zero value is a good
+// default.
+type MemoryOptions struct {
+	// MaxSessions bounds the store: how many records it keeps, tombstones and
+	// aliases included. When it is full, a new session takes the place of the
+	// oldest one that is unconfirmed; if all are confirmed, of one that was not
+	// seen for long. Default 100,000.
+	MaxSessions int
+
+	// SweepEvery is how often expired records are removed. Default a minute.
+	SweepEvery time.Duration
+}
+
+// ErrFull is what a memory store returns from Save when it holds nothing but
+// tombstones, which it never evicts.
+var ErrFull = errors.New("revisit: the memory store is full of tombstones")
+
+// A MemoryStore keeps records in this process, and loses them with it: the
+// sessions, and the tombstones of those that were forgotten too. Use it for
+// one process whose visitors may be forgotten at a restart.
+type MemoryStore struct {
+	shards []memoryShard
+	mask   uint64
+	stop   func()
+}
+
+var _ Store = (*MemoryStore)(nil)
+
+type memoryShard struct {
+	mu      sync.Mutex
+	records map[ID]*memoryRecord
+	max     int
+
+	// The unconfirmed ones in the order of their creation, a ring whose head is
+	// no record: a flood of clients that never return pushes out itself.
+	probation memoryRecord
+}
+
+type memoryRecord struct {
+	Record
+	prev, next *memoryRecord // nil outside of probation
+}
+
+func (r *memoryRecord) unlink() {
+	if r.next != nil {
+		r.prev.next, r.next.prev = r.next, r.prev
+		r.prev, r.next = nil, nil
+	}
+}
+
+func (s *memoryShard) remove(r *memoryRecord) {
+	r.unlink()
+	delete(s.records, r.ID)
+}
+
+// NewMemoryStore returns an empty store. Its Close ends the goroutine that
+// removes expired records.
+func NewMemoryStore(options MemoryOptions) *MemoryStore {
+	if options.MaxSessions <= 0 {
+		options.MaxSessions = 100_000
+	}
+	if options.SweepEvery <= 0 {
+		options.SweepEvery = time.Minute
+	}
+	// Few sessions, few shards: a shard of one or two would evict what has room.
+	shards := 64
+	for shards > 1 && options.MaxSessions/shards < 256 {
+		shards /= 2
+	}
+	m := &MemoryStore{shards: make([]memoryShard, shards), mask: uint64(shards - 1)}
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.records = make(map[ID]*memoryRecord)
+		s.probation.prev, s.probation.next = &s.probation, &s.probation
+		s.max = options.MaxSessions / shards
+		if i < options.MaxSessions%shards {
+			s.max++
+		}
+	}
+
+	stopped, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(options.SweepEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-ticker.C:
+				m.sweep()
+			}
+		}
+	}()
+	m.stop = sync.OnceFunc(func() {
+		close(stopped)
+		<-done
+	})
+	return m
+}
+
+// Close ends the sweeper. The records stay readable.
+func (m *MemoryStore) Close() error {
+	m.stop()
+	return nil
+}
+
+// Len returns how many records are there, expired ones that have not been
+// swept yet included.
+func (m *MemoryStore) Len() int {
+	n := 0
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		n += len(s.records)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// shard picks by the random end of the ID; its beginning is the clock.
+func (m *MemoryStore) shard(id ID) *memoryShard {
+	return &m.shards[binary.LittleEndian.Uint64(id[8:])>>8&m.mask]
+}
+
+// Load implements [Store].
+func (m *MemoryStore) Load(ctx context.Context, id ID) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, err
+	}
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.records[id]
+	if r == nil || expired(r, time.Now()) {
+		return Record{}, ErrNotFound
+	}
+	return r.Record, nil
+}
+
+// Save implements [Store].
+func (m *MemoryStore) Save(ctx context.Context, r Record, old int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s := m.shard(r.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	have := s.records[r.ID]
+	var version int64
+	if have != nil && !expired(have, now) {
+		version = have.Version
+	}
+	if version != old {
+		return ErrConflict
+	}
+	if have == nil {
+		if len(s.records) < s.max {
+			have = new(memoryRecord)
+		} else if have = s.evict(now); have == nil {
+			return ErrFull
+		}
+		s.records[r.ID] = have
+	}
+	have.Record = r
+	switch listed := have.next != nil; {
+	case r.Confirmed || r.Forgotten || !r.MergedInto.IsZero():
+		have.unlink()
+	case !listed:
+		have.prev, have.next = s.probation.prev, &s.probation
+		have.prev.next, have.next.prev = have, have
+	}
+	return nil
+}
+
+// evict takes a record out and returns its memory, nil if there are nothing but
+// tombstones.
+func (s *memoryShard) evict(now time.Time) *memoryRecord {
+	victim := s.probation.next
+	if victim == &s.probation {
+		victim = nil
+		seen := 0
+		for _, r := range s.records { // in random order
+			if r.Forgotten && !expired(r, now) {
+				continue
+			}
+			if victim == nil || r.LastSeen.Before(victim.LastSeen) {
+				victim = r
+			}
+			if seen++; seen == 8 {
+				break
+			}
+		}
+	}
+	if victim != nil {
+		s.remove(victim)
+	}
+	return victim
+}
+
+func (m *MemoryStore) sweep() {
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		now := time.Now()
+		for _, r := range s.records {
+			if expired(r, now) {
+				s.remove(r)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func expired(r *memoryRecord, now time.Time) bool { return !now.Before(r.Expires) }

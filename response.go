@@ -1,0 +1,273 @@
+package revisit
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// response is the ResponseWriter of a request whose header is of interest. It
+// waits for the final header, lets the strategy write into it, and is not to be
+// noticed otherwise.
+//
+// A body may be held back, so that a validator can be derived from it: see
+// ETag.HashLimit.
+type response struct {
+	http.ResponseWriter // the server's
+	v                   *Visit
+
+	status   int     // of the final header, 0 before
+	held     *[]byte // the body so far, nil if it is not held back
+	hijacked bool
+}
+
+// bodyKind is what became of the body of a response.
+type bodyKind int8
+
+const (
+	bodyOpen  bodyKind = iota // not held back, or not to its end
+	bodyWhole                 // held back from beginning to end
+)
+
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// What a ResponseWriter can do besides is asked by type assertion, so it is
+// claimed only where the server's can: Flush and Hijack on HTTP/1.1, Flush and
+// Push on HTTP/2. ResponseController finds the rest through Unwrap.
+type (
+	flusher       struct{ *response }
+	hijacker      struct{ *response }
+	flushHijacker struct{ *response }
+	flushPusher   struct{ *response }
+)
+
+func (w flusher) Flush()       { _ = w.FlushError() }
+func (w flushHijacker) Flush() { _ = w.FlushError() }
+func (w flushPusher) Flush()   { _ = w.FlushError() }
+
+func (w hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error)      { return w.hijack() }
+func (w flushHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.hijack() }
+
+func (w flushPusher) Push(target string, opts *http.PushOptions) error {
+	return w.ResponseWriter.(http.Pusher).Push(target, opts)
+}
+
+// hook returns the writer for the handler.
+func (w *response) hook() http.ResponseWriter {
+	_, flush := w.ResponseWriter.(http.Flusher)
+	_, hijack := w.ResponseWriter.(http.Hijacker)
+	_, push := w.ResponseWriter.(http.Pusher)
+	switch {
+	case flush && hijack:
+		return flushHijacker{w}
+	case flush && push:
+		return flushPusher{w}
+	case flush:
+		return flusher{w}
+	case hijack:
+		return hijacker{w}
+	}
+	return w
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader is where the strategy has its turn.
+func (w *response) WriteHeader(status int) {
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		w.ResponseWriter.WriteHeader(status) // informational: another header follows
+		return
+	}
+	if w.status != 0 {
+		if w.held == nil {
+			w.ResponseWriter.WriteHeader(status) // superfluous: the server says so in its log
+		}
+		return
+	}
+	w.status = status
+	if w.holds() {
+		w.held = bodies.Get().(*[]byte)
+		*w.held = (*w.held)[:0]
+		return
+	}
+	w.v.attach(w.Header(), status)
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// holds reports whether the body is to be held back.
+func (w *response) holds() bool {
+	limit := w.v.holdLimit
+	if limit <= 0 || w.status != http.StatusOK {
+		return false
+	}
+	h := w.Header()
+	for _, name := range [...]string{"Etag", "Last-Modified", "Trailer"} {
+		if _, ok := h[name]; ok {
+			return false
+		}
+	}
+	if length, err := strconv.Atoi(headerValue(h, "Content-Length")); err == nil && length > limit {
+		return false
+	}
+	if strings.HasPrefix(headerValue(h, "Content-Type"), "text/event-stream") {
+		return false
+	}
+	c := cachingOf(h)
+	return c.carries() && !c.noStore && w.v.sealable("etag")
+}
+
+// release lets go of what is held back, with a header that knows nothing of
+// the body's end.
+func (w *response) release() error {
+	held := w.held
+	w.held = nil
+	defer bodies.Put(held)
+	w.v.attach(w.Header(), w.status)
+	w.ResponseWriter.WriteHeader(w.status)
+	if len(*held) == 0 {
+		return nil
+	}
+	_, err := w.ResponseWriter.Write(*held)
+	return err
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.held != nil {
+		if len(*w.held)+len(p) <= w.v.holdLimit {
+			*w.held = append(*w.held, p...)
+			return len(p), nil
+		}
+		if err := w.release(); err != nil {
+			return 0, err
+		}
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// WriteString spares io.WriteString a copy.
+func (w *response) WriteString(s string) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.held != nil {
+		return w.Write([]byte(s))
+	}
+	return io.WriteString(w.ResponseWriter, s)
+}
+
+// ReadFrom keeps the server's way of sending a file without copying it.
+func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.held != nil {
+		// Up to the limit into what is held, and one byte to see the end.
+		n, err = io.Copy(writer1{w}, io.LimitReader(src, int64(w.v.holdLimit-len(*w.held))+1))
+		if err != nil || w.held != nil {
+			return n, err
+		}
+	}
+	var m int64
+	if rf, ok := w.ResponseWriter.(io.ReaderFrom); ok {
+		m, err = rf.ReadFrom(src)
+	} else {
+		m, err = io.Copy(writer1{w}, src)
+	}
+	return n + m, err
+}
+
+// writer1 hides ReadFrom from io.Copy, which would call it again.
+type writer1 struct{ w *response }
+
+func (w writer1) Write(p []byte) (int, error) { return w.w.Write(p) }
+
+// FlushError is what http.ResponseController calls. Without it Flush would go
+// past us, and the header out without the strategy.
+func (w *response) FlushError() error {
+	if !canFlush(w.ResponseWriter) {
+		return http.ErrNotSupported
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.held != nil {
+		if err := w.release(); err != nil {
+			return err
+		}
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// canFlush looks where ResponseController.Flush does.
+func canFlush(w http.ResponseWriter) bool {
+	for {
+		switch t := w.(type) {
+		case interface{ FlushError() error }, http.Flusher:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
+func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.hijacked = w.hijacked || err == nil
+	return conn, rw, err
+}
+
+// finish sends what is left when the handler has returned. It is not called
+// after a panic.
+func (w *response) finish() {
+	if w.hijacked {
+		return
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	held := w.held
+	if held == nil {
+		return
+	}
+	w.held = nil
+	defer bodies.Put(held)
+	h := w.Header()
+	w.v.body, w.v.bodyHash = bodyWhole, hashText(*held)
+	w.v.attach(h, w.status)
+	if w.v.notModified {
+		// As for a 304 of the server's own: nothing that speaks of a body.
+		delete(h, "Content-Type")
+		delete(h, "Content-Length")
+		delete(h, "Content-Encoding")
+		w.ResponseWriter.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.ResponseWriter.WriteHeader(w.status)
+	if len(*held) > 0 {
+		w.ResponseWriter.Write(*held)
+	}
+}
+
+// attach gives the strategy its turn, once.
+func (v *Visit) attach(h http.Header, status int) {
+	if v.attached {
+		return
+	}
+	v.attached = true
+	switch {
+	case v.clearing:
+		v.tracker.strategy.Clear(v, h, status)
+	case v.session.tracker != nil:
+		v.tracker.strategy.Attach(v, h, status)
+	}
+}

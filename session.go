@@ -1,0 +1,183 @@
+package revisit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// viaNew is Session.Via of a session that was started by this request.
+const viaNew = "new"
+
+// Errors of [Session.Set].
+var (
+	// ErrValue is returned for a key or a text that is not kept.
+	ErrValue = errors.New("revisit: not a value that a session keeps")
+	// ErrUnverified is returned for a session that is known from its token only,
+	// because the store did not answer.
+	ErrUnverified = errors.New("revisit: the session is unverified, the store did not answer")
+)
+
+// A Session is what a handler sees of a visitor: one browser, or what is taken
+// for one. It is safe for concurrent use.
+//
+// Recognition is not authentication. Any script of the page can read a tag and
+// replay it, so what a session says about a person is to be shown to one who
+// has logged in, not to one who was recognised.
+type Session struct {
+	// ID names the session for as long as it lasts. An order that has it can be
+	// attributed to the visitor's campaigns.
+	ID ID
+
+	// Via is how the visitor was recognised: the name of a strategy, as
+	// "cookie" or "etag"; or "new".
+	Via string
+
+	// Unverified is true if the token was valid but the store did not answer in
+	// time. Nothing but ID and Via is known then, and Set fails.
+	Unverified bool
+
+	tracker *Tracker // nil for NewSession's
+
+	mu       sync.Mutex // for what follows
+	record   Record
+	saved    bool
+	saveFail error
+}
+
+// NewSession returns a session with the data of r, for the tests of a handler:
+// see [NewContext]. It belongs to no Tracker, and Set changes it alone.
+func NewSession(r Record, via string) *Session {
+	return &Session{ID: r.ID, Via: via, record: r, saved: true}
+}
+
+// NewContext returns a context in which [FromContext] finds s, for the tests of
+// a handler.
+func NewContext(ctx context.Context, s *Session) context.Context {
+	return context.WithValue(ctx, sessionKey{}, s)
+}
+
+// FromContext returns the session of the request that ctx belongs to. There is
+// none outside of a [Tracker.Handler], under Unasked and Deny, and where the
+// client has presented no valid token and no session could be started.
+func FromContext(ctx context.Context) (*Session, bool) {
+	s, _ := ctx.Value(sessionKey{}).(*Session)
+	return s, s != nil
+}
+
+// New reports whether the session was started by this request. It is kept for
+// a day then, and longer once the client comes back with its token.
+func (s *Session) New() bool { return s.Via == viaNew }
+
+// Created returns when the session began.
+func (s *Session) Created() time.Time { return s.ID.Time() }
+
+// Hits returns how many pages the visitor has seen, this one included.
+func (s *Session) Hits() int64 { return s.Record().Hits }
+
+// Visits returns how many visits the session has seen, this one included. A
+// visit ends with [Config.VisitGap] without a hit.
+func (s *Session) Visits() int64 { return s.Record().Visits }
+
+// First returns the touch that first led the visitor here; the zero Touch if
+// there is none, as before the first page view.
+func (s *Session) First() Touch {
+	if t := s.Touches(); len(t) > 0 {
+		return t[0]
+	}
+	return Touch{}
+}
+
+// Last returns the touch that led the visitor here last. A direct hit is none,
+// unless it is the first.
+func (s *Session) Last() Touch {
+	if t := s.Touches(); len(t) > 0 {
+		return t[len(t)-1]
+	}
+	return Touch{}
+}
+
+// Touches returns the first touch and the latest 15 after it, by time. The
+// slice must not be changed.
+func (s *Session) Touches() []Touch { return s.Record().Touches }
+
+// Value returns what Set has attached under the key.
+func (s *Session) Value(key string) (text string, ok bool) {
+	v := s.Record().Values[key]
+	return v.Text, v.Text != ""
+}
+
+// Record returns all that is stored about the session, as of this request. Its
+// slices and maps must not be changed.
+func (s *Session) Record() Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.record
+}
+
+// Set attaches a value to the session under a key, at once: a session that was
+// started by this request is saved with it. An empty text removes the value. A
+// session keeps 32 keys of 64 bytes with texts of 1,024 bytes; anything else is
+// an ErrValue.
+//
+// Set returns ErrUnverified or the store's error if the value may not have been
+// kept, and ErrForgotten if the session was forgotten.
+func (s *Session) Set(ctx context.Context, key, text string) error {
+	if key == "" || len(key) > maxKeyLen || len(text) > maxValueText || !utf8.ValidString(key) || !utf8.ValidString(text) {
+		return fmt.Errorf("%w: key of %d bytes, text of %d bytes", ErrValue, len(key), len(text))
+	}
+	if s.Unverified {
+		return ErrUnverified
+	}
+	c := change{key: key, text: text, at: milli(time.Now())}
+	if s.tracker == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_, err := setValue(&s.record, key, Value{Text: text, At: c.at})
+		return err
+	}
+	if err := s.create(ctx); err != nil {
+		return err
+	}
+	l := s.tracker.ledger
+	id := s.ID
+	r, err := within(l, ctx, func(ctx context.Context) (Record, error) {
+		return l.commit(ctx, id, []change{c})
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.record = r
+	return nil
+}
+
+// create saves the session if this request has started it. It tries once: a
+// store that did not answer is not asked again by the same request.
+func (s *Session) create(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.saved || s.saveFail != nil {
+		return s.saveFail
+	}
+	l := s.tracker.ledger
+	var r Record
+	var err error
+	if l.local {
+		r, err = l.create(ctx, s.record)
+	} else {
+		record := s.record
+		r, err = within(l, ctx, func(ctx context.Context) (Record, error) { return l.create(ctx, record) })
+	}
+	if err != nil {
+		s.saveFail = err
+		s.tracker.stats.drop(err)
+		return err
+	}
+	s.record, s.saved = r, true
+	return nil
+}

@@ -1,0 +1,102 @@
+package revisit
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// Stats are the counts of a [Tracker] since it was made, in this process.
+type Stats struct {
+	New       int64            // sessions started and saved
+	Confirmed int64            // of these and older ones, those whose token came back for the first time: visitors
+	Returning map[string]int64 // requests whose session was recognised, by strategy
+	Merged    int64            // sessions merged into an older one
+	Forgotten int64            // sessions that visitors had forgotten
+
+	Forged    int64 // presented tokens that none of our keys has sealed for the purpose
+	Expired   int64 // presented tokens past Config.Lifetime
+	Ambiguous int64 // requests with two different valid tokens in one carrier
+	Leaked    int64 // claims of tags that have met too many different cookies
+
+	Denied  int64 // requests under Deny
+	Unasked int64 // requests under Unasked
+
+	Unverified  int64            // requests recognised from the token alone
+	StoreErrors int64            // errors of the Store, conflicts and absence aside
+	Dropped     map[string]int64 // changes that were not kept, by reason: "timeout", "busy", "store"
+}
+
+// counters is Stats while it counts.
+type counters struct {
+	created, confirmed, merged, forgotten atomic.Int64
+	forged, expired, ambiguous, leaked    atomic.Int64
+	denied, unasked                       atomic.Int64
+	unverified, storeErrors               atomic.Int64
+	timeout, busy, store                  atomic.Int64
+
+	names     []string // of the strategies
+	returning []atomic.Int64
+
+	complaints, leaks rare
+}
+
+func newCounters(strategies []Strategy) *counters {
+	c := &counters{returning: make([]atomic.Int64, len(strategies))}
+	for _, s := range strategies {
+		c.names = append(c.names, s.Via())
+	}
+	return c
+}
+
+func (c *counters) snapshot() Stats {
+	s := Stats{
+		New: c.created.Load(), Confirmed: c.confirmed.Load(), Merged: c.merged.Load(), Forgotten: c.forgotten.Load(),
+		Forged: c.forged.Load(), Expired: c.expired.Load(), Ambiguous: c.ambiguous.Load(), Leaked: c.leaked.Load(),
+		Denied: c.denied.Load(), Unasked: c.unasked.Load(),
+		Unverified: c.unverified.Load(), StoreErrors: c.storeErrors.Load(),
+		Returning: make(map[string]int64, len(c.names)),
+		Dropped:   map[string]int64{"timeout": c.timeout.Load(), "busy": c.busy.Load(), "store": c.store.Load()},
+	}
+	for i, name := range c.names {
+		s.Returning[name] = c.returning[i].Load()
+	}
+	return s
+}
+
+// drop counts a change that err has cost.
+func (c *counters) drop(err error) {
+	switch {
+	case errors.Is(err, ErrForgotten):
+	case errors.Is(err, errBusy):
+		c.busy.Add(1)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		c.timeout.Add(1)
+	default:
+		c.store.Add(1)
+	}
+}
+
+// complain logs an error of the store, now and then.
+func (c *counters) complain(logger *slog.Logger, err error) {
+	if times, ok := c.complaints.now(); ok {
+		logger.Error("revisit: the store fails; pages are served, visitors are recognised from their tokens alone",
+			"error", err, "times", times)
+	}
+}
+
+// rare is for a message that would otherwise be logged once a request.
+type rare struct{ last, times atomic.Int64 }
+
+// now reports whether it is time for the message, and how often there was an
+// occasion since the last one.
+func (r *rare) now() (times int64, ok bool) {
+	r.times.Add(1)
+	now, last := time.Now().UnixNano(), r.last.Load()
+	if last != 0 && now-last < int64(time.Minute) || !r.last.CompareAndSwap(last, now) {
+		return 0, false
+	}
+	return r.times.Swap(0), true
+}

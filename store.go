@@ -1,0 +1,101 @@
+package revisit
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors that every Store returns. A Store may wrap them.
+var (
+	// ErrNotFound is what Load returns for a record that is not there or has
+	// expired.
+	ErrNotFound = errors.New("revisit: no such record")
+	// ErrConflict is what Save returns if the record is not the one that the
+	// caller has read. Nothing has changed then.
+	ErrConflict = errors.New("revisit: the record has another version")
+)
+
+// A Store keeps records. It is a dumb place: it knows nothing of HTTP and none
+// of the rules, and two methods are all of it. Package storetest checks an
+// implementation against this contract.
+//
+// A Store is linearizable for each ID: what a Save has put there is what every
+// Load that begins afterwards returns, on whichever node. It is safe for
+// concurrent use.
+//
+// Both methods give up when ctx ends and return its error. A Tracker calls
+// them with a deadline of [Config.StoreTimeout].
+type Store interface {
+	// Load returns the record of id. It returns ErrNotFound if there is none
+	// or it has expired.
+	Load(ctx context.Context, id ID) (Record, error)
+
+	// Save puts r in place of the record of r.ID whose Version is old. An old
+	// of 0 means that there is no record, or that it has expired; a nonzero old
+	// never creates one. If that is not so, Save returns ErrConflict and
+	// nothing has changed. After any other error the write may have happened.
+	Save(ctx context.Context, r Record, old int64) error
+}
+
+// A Record is what a Store keeps of a session: plain data.
+//
+// Slices and maps are immutable once they are handed over, in both directions:
+// whoever wants another value makes a new slice or map. So a Store may keep
+// and return them without a copy, and need not copy what it gets.
+//
+// Times are in UTC, to the millisecond.
+type Record struct {
+	ID      ID
+	Version int64 // random, never 0, chosen by the writer: who lost the answer to a Save knows its own write again
+
+	Created    time.Time // the birth of the session, as in ID.Time
+	LastSeen   time.Time // of the last request, to a minute; of the last hit exactly
+	LastHit    time.Time // of the last hit; zero if there was none
+	VisitStart time.Time // of the first hit of the current visit
+	Expires    time.Time // from then on the record counts as absent; never zero
+
+	Confirmed bool // a token came back, so the client keeps them: a visitor
+	Forgotten bool // a tombstone: nothing but ID, Version and Expires
+
+	Visits int64 // begun, those of absorbed sessions included
+	Hits   int64 // page views, those of absorbed sessions included
+
+	Via     string           // the name of the strategy that recognised it last, "new" before that
+	Touches []Touch          // the first, then the latest 15 after it, by time
+	Values  map[string]Value // by key; see Session.Set
+
+	MergedInto ID         // if not zero, an alias of that older session
+	Absorbed   []Absorbed // the sessions that were merged into this one
+	Joins      int        // links honoured
+	Rivals     int        // different cookies met beside a tag of this ID
+	Likely     ID         // a weak match when the session was born: a hint, no merge
+}
+
+// A Touch is one way that led the visitor here: a landing page with the
+// campaign or the referrer behind it. The texts come from the client: escape
+// them wherever they are shown. Each has at most 256 bytes.
+type Touch struct {
+	Time     time.Time
+	Landing  string // path of the page, without the query
+	Referrer string // scheme, host and path of the page before, if on another host
+	Source   string // utm_source, else the referrer's host
+	Medium   string // utm_medium, else "referral" if there is a referrer
+	Campaign string // utm_campaign
+	Term     string // utm_term
+	Content  string // utm_content
+	ID       string // utm_id
+	Click    string // the click identifier with its name, as in "gclid=Cj0KC..."
+}
+
+// A Value is what the application has attached to a session under a key.
+type Value struct {
+	Text string    // "" if it was removed
+	At   time.Time // when it was set; of two, the newer one counts
+}
+
+// Absorbed is a session that was merged into another one, with what it brought.
+type Absorbed struct {
+	ID           ID
+	Visits, Hits int64
+}

@@ -1,0 +1,262 @@
+package revisit
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// A Strategy is a way for a client to carry a token: [Cookie], [ETag], or one
+// of your own. It knows nothing of storage and none of the session rules. A
+// Strategy is used by many requests at once: what belongs to one request lives
+// in its [Visit].
+type Strategy interface {
+	// Via is the name of the strategy, unique in a Tracker. Tokens are sealed for it, so that what was
+	// lifted from one carrier is worth nothing in another, and it is what
+	// Session.Via, Stats and logs call the strategy.
+	Via() string
+
+	// Identify presents what the client carries, before the handler runs. It is
+	// called under every Permission, so that a handler never sees our part of a
+	// validator.
+	Identify(v *Visit)
+
+	// Attach is called once, when the final header of a response is about to
+	// go, with the response's header and status. If the client is to keep a
+	// carrier that it does not have, Attach writes it with a token from
+	// Visit.Seal.
+	Attach(v *Visit, h http.Header, status int)
+
+	// Clear is called in place of Attach where the carriers are to go: under
+	// Deny, after Tracker.Forget and when consent was withdrawn. Status is 0 if
+	// it is not known yet.
+	Clear(v *Visit, h http.Header, status int)
+}
+
+// A Visit is one request on its way through a [Tracker], as a [Strategy] sees
+// it. It is not safe for concurrent use, and not to be kept after the request.
+type Visit struct {
+	tracker    *Tracker
+	request    *http.Request // as the client sent it
+	header     http.Header   // the handler's, if it differs
+	now        time.Time
+	permission Permission
+
+	navigation bool // the browser goes to a page
+	hit        bool // a page view
+	mayMint    bool // of a kind that starts sessions
+	foreign    bool // a subresource of another site's page: never read nor answered with a token
+	offered    bool // a strategy can carry a new token
+	hooked     bool // the header of the response is of interest
+	clearing   bool // the carriers are to go
+	attached   bool // Attach or Clear has been called
+	resent     bool // the handler was made to answer 200, so that a stored tag is replaced
+
+	holdLimit   int      // up to here the body is held back to be hashed
+	body        bodyKind // what became of a held body
+	bodyHash    string   // of a whole one
+	notModified bool     // a held body is the one that the client has
+
+	carriers []carrier
+	few      [3]carrier // room for carriers
+	session  Session    // tracker is nil if there is none
+	change   [1]change  // room for what this request does to the session
+
+	// One allocation holds all that a request needs.
+	scratch  scratch
+	context  visitContext
+	inner    http.Request // as the handler sees it
+	response response
+}
+
+// A carrier is what came in under one purpose.
+type carrier struct {
+	purpose   string
+	token     string // of id
+	id        ID     // zero: no valid token came
+	old       bool   // sealed with a key that no longer signs
+	ambiguous bool   // two different valid tokens
+	stored    bool   // sits in the client's stored response
+}
+
+// Request returns the request as the client sent it. It must not be changed:
+// see Header.
+func (v *Visit) Request() *http.Request { return v.request }
+
+// Header returns the header that the handler is to see, a copy that may be
+// changed before the handler runs.
+func (v *Visit) Header() http.Header {
+	if v.header == nil {
+		v.header = make(http.Header, len(v.request.Header))
+		for name, lines := range v.request.Header {
+			v.header[name] = lines // never changed, only replaced
+		}
+	}
+	return v.header
+}
+
+// Permission returns what Config.Consent answered.
+func (v *Visit) Permission() Permission { return v.permission }
+
+// Navigation reports whether the browser goes to a page, as opposed to loading
+// a part of one.
+func (v *Visit) Navigation() bool { return v.navigation }
+
+// Present tells of a token that the client carries for a purpose, the name of
+// the strategy. It reports whether the token is one of ours, sealed for this
+// purpose and within its lifetime. One that is not is ignored and counted; two
+// different valid ones for one purpose make it ambiguous: no claim at all.
+//
+// Where no claim may be used (under Unasked, on a subresource of another site's
+// page) Present takes note that there is a carrier, and reports false.
+func (v *Visit) Present(purpose, token string) bool {
+	if v.foreign {
+		return false
+	}
+	c := v.carrier(purpose)
+	if c == nil {
+		v.carriers = append(v.carriers, carrier{purpose: purpose})
+		c = &v.carriers[len(v.carriers)-1]
+	}
+	if v.permission == Unasked {
+		return false
+	}
+	id, old, ok := v.tracker.keys.open(&v.scratch, purpose, token)
+	switch {
+	case !ok:
+		v.tracker.stats.forged.Add(1)
+		return false
+	case v.now.Sub(id.Time()) >= v.tracker.lifetime:
+		v.tracker.stats.expired.Add(1)
+		return false
+	case !c.id.IsZero() && c.id != id:
+		if !c.ambiguous {
+			v.tracker.stats.ambiguous.Add(1)
+		}
+		c.ambiguous = true
+		return true
+	}
+	c.id, c.token, c.old = id, token, old
+	return true
+}
+
+// Carried reports whether anything was presented for the purpose, valid or not.
+func (v *Visit) Carried(purpose string) bool { return v.carrier(purpose) != nil }
+
+// Offer says that the strategy could carry a new token on the response to this
+// request. Without an offer no session is started, since nobody would know it
+// again.
+func (v *Visit) Offer() { v.offered = true }
+
+// Hook asks for Attach to be called even if no carrier is due.
+func (v *Visit) Hook() { v.hooked = true }
+
+// New reports whether the session was started by this request.
+func (v *Visit) New() bool { return v.session.tracker != nil && v.session.Via == viaNew }
+
+// Expires returns when the tokens of the session end. It is not extended by
+// visits.
+func (v *Visit) Expires() time.Time { return v.session.ID.Time().Add(v.tracker.lifetime) }
+
+// Due reports whether the client is to be given a carrier: it has none for this
+// purpose, or one with another session or an old key. Under Recognise a carrier
+// that is missing is not due, because it may have been cleared on purpose; it
+// is for a new session, which has none yet.
+func (v *Visit) Due(purpose string) bool {
+	if v.session.tracker == nil || v.session.Unverified || v.clearing {
+		return false
+	}
+	c := v.carrier(purpose)
+	switch {
+	case v.New():
+		return true
+	case c == nil || c.id.IsZero():
+		return v.permission == Restore
+	}
+	return c.id != v.session.ID || c.old
+}
+
+// Seal returns the session's token for the purpose, to be written into h. It
+// applies the carrier rule: ok is false if a shared cache could keep a response
+// with this header, or if there is no session to be carried; otherwise h has
+// been made private. A new session is saved here, so call Seal only for a token
+// that will be sent.
+func (v *Visit) Seal(purpose string, h http.Header) (token string, ok bool) {
+	if !v.sealable(purpose) || !cachingOf(h).carries() {
+		return "", false
+	}
+	c := v.carrier(purpose)
+	standing := c != nil && c.id == v.session.ID && !c.old
+	// While the store is down nothing is written, but a response that replaces
+	// the one with the token must not lose it either.
+	if v.session.Unverified && !standing {
+		return "", false
+	}
+	if err := v.session.create(v.context.Context); err != nil {
+		return "", false
+	}
+	allowPrivate(h)
+	if standing {
+		return c.token, true
+	}
+	return v.tracker.keys.seal(&v.scratch, purpose, v.session.ID), true
+}
+
+// sealable reports whether a token may be given out at all.
+func (v *Visit) sealable(purpose string) bool {
+	if v.session.tracker == nil || v.clearing || v.foreign {
+		return false
+	}
+	c := v.carrier(purpose)
+	return c == nil || !c.ambiguous
+}
+
+// carrier returns what was presented for the purpose, nil for nothing.
+func (v *Visit) carrier(purpose string) *carrier {
+	for i := range v.carriers {
+		if v.carriers[i].purpose == purpose {
+			return &v.carriers[i]
+		}
+	}
+	return nil
+}
+
+// seedable reports whether a new token may ride on a 200 to this request.
+func (v *Visit) seedable() bool {
+	if v.request.Method != http.MethodGet {
+		return false
+	}
+	_, ranged := v.request.Header["Range"]
+	return !ranged
+}
+
+// visitContext is the context of the request that the handler sees.
+type visitContext struct {
+	context.Context
+	v *Visit
+}
+
+type (
+	sessionKey struct{}
+	visitKey   struct{}
+)
+
+func (c *visitContext) Value(key any) any {
+	switch key.(type) {
+	case sessionKey:
+		// Never the session of another Tracker further out.
+		if c.v.session.tracker == nil {
+			return (*Session)(nil)
+		}
+		return &c.v.session
+	case visitKey:
+		return c.v
+	}
+	return c.Context.Value(key)
+}
+
+// visitOf returns the innermost Visit of ctx, nil for none.
+func visitOf(ctx context.Context) *Visit {
+	v, _ := ctx.Value(visitKey{}).(*Visit)
+	return v
+}

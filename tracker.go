@@ -1,0 +1,508 @@
+package revisit
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Config is what a [Tracker] is made from. The zero value of every field but
+// Consent is a good default.
+type Config struct {
+	// Keys seal the tokens, 32 random bytes or more each: the first signs, all
+	// verify. To rotate, append the new key on every node, then move it to the
+	// front; remove the old one after Lifetime. Default: a random key that dies
+	// with the process, so that a restart recognises nobody (logged once).
+	Keys [][]byte
+
+	// Consent says what may be done with the visitor behind a request: see
+	// OptIn and OptOut. It is required, there is no default for it. It is called
+	// once for each request, by many at a time.
+	Consent func(*http.Request) Permission
+
+	// Strategy is how clients carry the token.
+	// Default Hybrid(Cookie{}, ETag{}).
+	Strategy Strategy
+
+	// Store keeps the sessions. Default: a memory store of 100,000 sessions,
+	// which is gone with the process; see NewMemoryStore.
+	Store Store
+
+	// Lifetime is how long a session lasts, from its birth; a visit does not
+	// extend it. Default 395 days, about the 13 months that the CNIL allows a
+	// tracker of its audience measurement exemption; at most 400 days, as long
+	// as browsers keep a cookie (RFC 6265bis, section 5.5).
+	Lifetime time.Duration
+
+	// VisitGap is how long a visitor is away until the next hit begins a new
+	// visit. Default 30 minutes.
+	VisitGap time.Duration
+
+	// StoreTimeout is how long a request waits for the Store. After that the
+	// page is served all the same. Default 250 milliseconds.
+	StoreTimeout time.Duration
+
+	// Logger takes the few messages there are, none of which has anything of a
+	// request in it. Default slog.Default().
+	Logger *slog.Logger
+}
+
+const (
+	defaultLifetime     = 395 * 24 * time.Hour
+	maxLifetime         = 400 * 24 * time.Hour
+	defaultVisitGap     = 30 * time.Minute
+	defaultStoreTimeout = 250 * time.Millisecond
+)
+
+// A Tracker recognises returning browsers for the handlers that it wraps. It is
+// safe for concurrent use.
+type Tracker struct {
+	consent  func(*http.Request) Permission
+	strategy Strategy
+	names    []string // of its leaves, in the order of trust
+	keys     *keyring
+	lifetime time.Duration
+	ledger   *ledger
+	stats    *counters
+	logger   *slog.Logger
+	close    func() error
+}
+
+// New returns a Tracker, or every fault of the Config, joined.
+func New(c Config) (*Tracker, error) {
+	if c.Strategy == nil {
+		c.Strategy = Hybrid(Cookie{}, ETag{})
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if len(c.Keys) == 0 {
+		key := make([]byte, minKeyLen)
+		rand.Read(key)
+		c.Keys = [][]byte{key}
+		c.Logger.Warn("revisit: no Config.Keys: a random key is used, and after a restart nobody is recognised")
+	}
+	c.Lifetime = or(c.Lifetime, defaultLifetime)
+	c.VisitGap = or(c.VisitGap, defaultVisitGap)
+	c.StoreTimeout = or(c.StoreTimeout, defaultStoreTimeout)
+	closeStore := func() error { return nil }
+	if c.Store == nil {
+		m := NewMemoryStore(MemoryOptions{})
+		c.Store, closeStore = m, m.Close
+	}
+
+	strategies := leaves(c.Strategy)
+	t := &Tracker{
+		consent:  c.Consent,
+		strategy: c.Strategy,
+		keys:     newKeyring(c.Keys),
+		lifetime: c.Lifetime,
+		stats:    newCounters(strategies),
+		logger:   c.Logger,
+		close:    closeStore,
+	}
+	t.names = t.stats.names
+	t.ledger = &ledger{
+		store: c.Store, lifetime: c.Lifetime, visitGap: c.VisitGap, timeout: c.StoreTimeout,
+		logger: c.Logger, stats: t.stats, turns: newTurns(),
+	}
+	_, t.ledger.local = c.Store.(*MemoryStore)
+	return t, nil
+}
+
+func or(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+func (c *Config) check() error {
+	errs := []error{checkKeys(c.Keys)}
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf("revisit: "+format, args...)) }
+	if c.Consent == nil {
+		fault("Config.Consent is missing: say who may be recognised, with OptIn, OptOut or a function of your own")
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"Lifetime", c.Lifetime}, {"VisitGap", c.VisitGap}, {"StoreTimeout", c.StoreTimeout}} {
+		if d.value < 0 {
+			fault("Config.%s is %v, want 0 or more", d.name, d.value)
+		}
+	}
+	if c.Lifetime > maxLifetime {
+		fault("Config.Lifetime is %v, want %v or less", c.Lifetime, maxLifetime)
+	}
+	strategies := leaves(c.Strategy)
+	if len(strategies) == 0 {
+		fault("Config.Strategy is a Hybrid of nothing")
+	}
+	seen := make(map[string]bool)
+	for _, s := range strategies {
+		if s == nil {
+			fault("Config.Strategy holds a nil Strategy")
+			continue
+		}
+		if name := s.Via(); name == "" || name == viaNew || seen[name] {
+			fault("Config.Strategy: the name %q is empty, reserved or there twice", name)
+		}
+		seen[s.Via()] = true
+		if checker, ok := s.(interface{ check() error }); ok {
+			errs = append(errs, checker.check())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Handler returns a handler that recognises the visitor behind a request and
+// calls next, which finds the session with [FromContext]. A handler within
+// another one of the same Tracker is called as it is.
+func (t *Tracker) Handler(next http.Handler) http.Handler {
+	return &handler{t, next}
+}
+
+// handler is a named type: a function literal would keep Request.WithContext
+// from being inlined, and cost an allocation.
+type handler struct {
+	tracker *Tracker
+	next    http.Handler
+}
+
+// ServeHTTP is the way of a request.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t := h.tracker
+	if outer := visitOf(r.Context()); outer != nil && outer.tracker == t {
+		h.next.ServeHTTP(w, r)
+		return
+	}
+
+	v := &Visit{tracker: t, request: r, now: milli(time.Now()), permission: t.consent(r)}
+	v.context = visitContext{r.Context(), v}
+	v.carriers = v.few[:0]
+	v.response = response{ResponseWriter: w, v: v}
+	v.classify()
+
+	t.strategy.Identify(v) // what does the client carry?
+	t.settle(v)            // which session is that?
+
+	v.inner = *r.WithContext(&v.context)
+	if v.header != nil {
+		v.inner.Header = v.header
+	}
+	defer v.giveBack(r)
+	if !v.hooked {
+		h.next.ServeHTTP(w, &v.inner)
+		return
+	}
+	h.next.ServeHTTP(v.response.hook(), &v.inner)
+	v.response.finish()
+}
+
+// classify reads the Fetch Metadata of the request. Clients without it (not
+// browsers, or a plain-http host other than localhost) are told by Accept.
+func (v *Visit) classify() {
+	h := v.request.Header
+	mode, dest := headerValue(h, "Sec-Fetch-Mode"), headerValue(h, "Sec-Fetch-Dest")
+	if site := headerValue(h, "Sec-Fetch-Site"); mode == "" && dest == "" && site == "" {
+		v.mayMint = v.request.Method == http.MethodGet && !wantsAsset(h["Accept"])
+		v.hit = v.mayMint
+	} else {
+		page := mode == "navigate" && (dest == "document" || dest == "")
+		v.foreign = site == "cross-site" && !page
+		v.navigation = mode == "navigate" && !v.foreign
+		v.hit = page
+		v.mayMint = v.navigation || (dest == "empty" || dest == "") && mode != "websocket" && !v.foreign
+	}
+	if isPrefetch(h) {
+		v.hit, v.mayMint = false, false
+	}
+}
+
+// isPrefetch reports whether the browser fetches what nobody has asked for yet.
+// Firefox once sent X-Moz, older Chromes Purpose.
+func isPrefetch(h http.Header) bool {
+	_, sec := h["Sec-Purpose"]
+	return sec || headerValue(h, "Purpose") == "prefetch" || headerValue(h, "X-Moz") == "prefetch"
+}
+
+// wantsAsset reports whether Accept asks for images, styles, fonts or media
+// only. Browsers put */* at the end of such a list, which says nothing.
+func wantsAsset(lines []string) bool {
+	asset := false
+	for _, line := range lines {
+		for line != "" {
+			var item string
+			item, line, _ = strings.Cut(line, ",")
+			kind, _, _ := strings.Cut(item, ";")
+			switch kind = strings.ToLower(strings.TrimSpace(kind)); {
+			case kind == "", kind == "*/*":
+			case kind == "text/css",
+				strings.HasPrefix(kind, "image/"), strings.HasPrefix(kind, "font/"),
+				strings.HasPrefix(kind, "audio/"), strings.HasPrefix(kind, "video/"):
+				asset = true
+			default:
+				return false
+			}
+		}
+	}
+	return asset
+}
+
+// settle decides what the request may do, and which session it belongs to.
+func (t *Tracker) settle(v *Visit) {
+	switch v.permission {
+	case Recognise, Restore:
+		if !v.foreign {
+			t.recognise(v)
+		}
+	case Deny:
+		t.stats.denied.Add(1)
+		if len(v.carriers) > 0 {
+			v.clear()
+			t.deny(v)
+		}
+	default:
+		t.stats.unasked.Add(1)
+		// Consent was there once, and is not any more. A click from another
+		// site is no proof: its cookies may have been held back.
+		site := headerValue(v.request.Header, "Sec-Fetch-Site")
+		if len(v.carriers) > 0 && v.navigation && (site == "same-origin" || site == "none") {
+			v.clear()
+		}
+	}
+}
+
+// recognise finds the session of what was presented, or starts one.
+func (t *Tracker) recognise(v *Visit) {
+	c := &v.change[0]
+	c.at, c.hit = v.now, v.hit
+	if v.hit {
+		c.touch = touchOf(v.request, v.now)
+	}
+
+	var room [3]claim
+	if claims := v.claims(room[:0]); len(claims) > 0 {
+		record, via, err := t.arrive(v, claims)
+		if err == nil {
+			t.stats.returning[t.rank(via)].Add(1)
+			v.open(record.ID, via, record)
+			v.replaceStored()
+			return
+		}
+		if !errors.Is(err, ErrForgotten) {
+			// The token is proof enough of who it is, and that is all there is.
+			t.stats.drop(err)
+			t.stats.unverified.Add(1)
+			t.stats.returning[t.rank(claims[0].via)].Add(1)
+			v.open(claims[0].id, claims[0].via, Record{ID: claims[0].id})
+			v.session.Unverified = true
+			return
+		}
+	}
+	if v.mayMint && v.offered {
+		record := t.ledger.mint(c)
+		v.open(record.ID, viaNew, record)
+		v.session.saved = false
+		v.replaceStored()
+	}
+}
+
+// claims returns the sessions that the request speaks for, the one of the most
+// trusted strategy first.
+func (v *Visit) claims(claims []claim) []claim {
+	for i, name := range v.tracker.names {
+		c := v.carrier(name)
+		if c == nil || c.id.IsZero() || c.ambiguous {
+			continue
+		}
+		known := false
+		for _, have := range claims {
+			known = known || have.id == c.id
+		}
+		if !known {
+			claims = append(claims, claim{id: c.id, via: name, follows: i > 0})
+		}
+	}
+	return claims
+}
+
+// arrive counts the request on the session that the claims speak for.
+func (t *Tracker) arrive(v *Visit, claims []claim) (Record, string, error) {
+	c := &v.change[0]
+	c.claim, c.via = true, claims[0].via
+	id := claims[0].id
+	// One claim of the most trusted strategy needs no settling.
+	if len(claims) > 1 || claims[0].follows {
+		agreed, err := t.ledger.agreeWithin(v.context.Context, claims, v.permission)
+		if err != nil {
+			return Record{}, "", err
+		}
+		id, c.via = agreed.id, claims[agreed.leader].via
+	}
+	record, err := t.ledger.record(v.context.Context, id, &v.change)
+	return record, c.via, err
+}
+
+// open gives the handler a session.
+func (v *Visit) open(id ID, via string, record Record) {
+	s := &v.session
+	s.tracker, s.ID, s.Via, s.record, s.saved = v.tracker, id, via, record, true
+	if v.hooked {
+		return
+	}
+	for _, name := range v.tracker.names {
+		v.hooked = v.hooked || v.Due(name)
+	}
+}
+
+// rank returns the place of a strategy in the order of trust.
+func (t *Tracker) rank(via string) int {
+	for i, name := range t.names {
+		if name == via {
+			return i
+		}
+	}
+	return 0
+}
+
+// deny forgets the sessions of the valid tokens.
+func (t *Tracker) deny(v *Visit) {
+	for i := range v.carriers {
+		id := v.carriers[i].id
+		if id.IsZero() || v.carriers[i].ambiguous {
+			continue
+		}
+		_, err := within(t.ledger, v.context.Context, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, t.forget(ctx, id)
+		})
+		if err != nil {
+			t.stats.drop(err)
+			t.logger.Error("revisit: a session whose visitor said no could not be forgotten", "session", id, "error", err)
+		}
+	}
+}
+
+// clear has the carriers taken away from the client.
+func (v *Visit) clear() {
+	v.clearing, v.hooked = true, true
+	v.replaceStored()
+}
+
+// stored takes note that the carrier of a purpose sits in the response that the
+// client has stored for this URL, where only a 200 replaces it.
+func (v *Visit) stored(purpose string) {
+	if c := v.carrier(purpose); c != nil {
+		c.stored = true
+	}
+}
+
+// replaceStored makes the handler answer 200, if the client's stored response
+// has a carrier that is to go or to be another one. A 304 leaves it as it is
+// (measured in Chromium, Firefox and WebKit). Requests that do not end as a
+// plain 200 anyway are left alone.
+func (v *Visit) replaceStored() {
+	for i := range v.carriers {
+		c := &v.carriers[i]
+		if !c.stored || c.ambiguous || !v.clearing && c.id == v.session.ID && !c.old {
+			continue
+		}
+		if !v.seedable() || hasStar(v.request.Header["If-None-Match"]) {
+			return
+		}
+		h := v.Header()
+		delete(h, "If-None-Match")
+		delete(h, "If-Modified-Since")
+		v.resent = true
+		return
+	}
+}
+
+func hasStar(lines []string) bool {
+	for _, line := range lines {
+		for line != "" {
+			var member string
+			if member, line = cutMember(line); member == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// giveBack puts on the request of the server what handlers put on theirs, so
+// that middleware further out finds the pattern, and the server the temporary
+// files of a form.
+func (v *Visit) giveBack(r *http.Request) {
+	in := &v.inner
+	r.Form, r.PostForm, r.MultipartForm = in.Form, in.PostForm, in.MultipartForm
+	if in.Pattern == r.Pattern {
+		return
+	}
+	r.Pattern = in.Pattern
+	for rest := in.Pattern; ; {
+		_, after, ok := strings.Cut(rest, "{")
+		if !ok {
+			return
+		}
+		var name string
+		name, rest, _ = strings.Cut(after, "}")
+		if name = strings.TrimSuffix(name, "..."); name != "$" {
+			r.SetPathValue(name, in.PathValue(name))
+		}
+	}
+}
+
+// Forget removes all that is stored about the session of id and about those
+// that were merged into it. A tombstone stays in its place for 400 days, longer
+// than any token lasts, so that none of them brings the session back; the ID is
+// logged, so that the log can be replayed over a restored backup. Called in a
+// handler for its own session, it also clears the client's carriers.
+//
+// An error means that the session may still be there: try again.
+func (t *Tracker) Forget(ctx context.Context, id ID) error {
+	if err := t.forget(ctx, id); err != nil {
+		return fmt.Errorf("revisit: forget %v: %w", id, err)
+	}
+	v := visitOf(ctx)
+	if v == nil || v.tracker != t || v.session.tracker == nil || v.session.ID != id {
+		return nil
+	}
+	v.clearing = true
+	if !v.hooked {
+		// Nobody looks at the header when it goes: write it now.
+		t.strategy.Clear(v, v.response.ResponseWriter.Header(), 0)
+	}
+	return nil
+}
+
+func (t *Tracker) forget(ctx context.Context, id ID) error {
+	fresh, err := t.ledger.forget(ctx, id)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		t.stats.forgotten.Add(1)
+		t.logger.Info("revisit: forgotten", "session", id)
+	}
+	return nil
+}
+
+// Stats returns what was counted so far.
+func (t *Tracker) Stats() Stats { return t.stats.snapshot() }
+
+// Close waits until what is under way in the Store has ended, for
+// Config.StoreTimeout at most. It closes the Store if New has made it. Requests
+// that come afterwards are served, with the store taken for down.
+func (t *Tracker) Close() error {
+	t.ledger.idle(t.ledger.timeout)
+	return t.close()
+}

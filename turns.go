@@ -1,0 +1,184 @@
+package revisit
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// turns is how requests get at a store that may be slow, or hang. A request
+// waits for Config.StoreTimeout at most, whatever the store does; and in one
+// process one writer at a time works on a session, and folds in those that
+// wait: twenty parallel hits on a store of 5 ms take two rounds, not twenty.
+//
+// A store that never blocks (the memory store) needs none of it.
+type turns struct {
+	busy chan struct{} // a place for each goroutine that uses the store
+
+	mu      sync.Mutex
+	writers map[ID]*writer
+}
+
+// A writer works on one session. It is there as long as somebody waits.
+type writer struct{ waiting []job }
+
+// A job is a change with somebody who waits for what comes of it.
+type job struct {
+	change change
+	done   chan<- outcome
+}
+
+type outcome struct {
+	record Record
+	err    error
+}
+
+const (
+	// maxUnderWay bounds the goroutines that a store which hangs can hold.
+	maxUnderWay = 4096
+	// maxWaiting bounds who waits for one session.
+	maxWaiting = 1024
+)
+
+var errBusy = errors.New("revisit: too many operations of the store are under way")
+
+func newTurns() turns {
+	return turns{busy: make(chan struct{}, maxUnderWay), writers: make(map[ID]*writer)}
+}
+
+// begin takes a place without waiting for one.
+func (t *turns) begin() bool {
+	select {
+	case t.busy <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (t *turns) leave() { <-t.busy }
+
+// idle waits until nothing is under way, d at most. Nothing begins afterwards.
+func (t *turns) idle(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for range cap(t.busy) {
+		select {
+		case t.busy <- struct{}{}:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// record applies a change to the session of id and returns what it is then.
+func (l *ledger) record(ctx context.Context, id ID, c *[1]change) (Record, error) {
+	if l.local {
+		return l.commit(context.Background(), id, c[:])
+	}
+	ctx, cancel := l.deadline(ctx)
+	defer cancel()
+	done := make(chan outcome, 1)
+	if err := l.enqueue(ctx, id, job{c[0], done}); err != nil {
+		return Record{}, err
+	}
+	select {
+	case o := <-done:
+		return o.record, o.err
+	case <-ctx.Done():
+		return Record{}, ctx.Err()
+	}
+}
+
+// agreeWithin is agree with the deadline of a request.
+func (l *ledger) agreeWithin(ctx context.Context, claims []claim, permission Permission) (agreement, error) {
+	several := slices.Clone(claims)
+	return within(l, ctx, func(ctx context.Context) (agreement, error) { return l.agree(ctx, several, permission) })
+}
+
+// enqueue gives the job to the writer of the session, and starts one if there
+// is none.
+func (l *ledger) enqueue(ctx context.Context, id ID, j job) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w, ok := l.writers[id]; ok {
+		if len(w.waiting) >= maxWaiting {
+			return errBusy
+		}
+		w.waiting = append(w.waiting, j)
+		return nil
+	}
+	if !l.begin() {
+		return errBusy
+	}
+	w := &writer{waiting: []job{j}}
+	l.writers[id] = w
+	go l.write(ctx, id, w)
+	return nil
+}
+
+// write works until nobody waits.
+func (l *ledger) write(ctx context.Context, id ID, w *writer) {
+	defer l.leave()
+	for {
+		l.mu.Lock()
+		jobs := w.waiting
+		w.waiting = nil
+		if len(jobs) == 0 {
+			delete(l.writers, id)
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+
+		changes := make([]change, len(jobs))
+		for i, j := range jobs {
+			changes[i] = j.change
+		}
+		var o outcome
+		ctx, cancel := l.deadline(ctx)
+		o.record, o.err = l.commit(ctx, id, changes)
+		cancel()
+		for _, j := range jobs {
+			j.done <- o
+		}
+	}
+}
+
+// within runs f, which uses the store, and waits for it until the deadline. f
+// must not touch what belongs to the request: it may go on after it.
+func within[T any](l *ledger, ctx context.Context, f func(context.Context) (T, error)) (T, error) {
+	if l.local {
+		return f(context.Background())
+	}
+	type result struct {
+		value T
+		err   error
+	}
+	var zero T
+	if !l.begin() {
+		return zero, errBusy
+	}
+	ctx, cancel := l.deadline(ctx)
+	defer cancel()
+	done := make(chan result, 1)
+	go func() {
+		defer l.leave()
+		value, err := f(ctx)
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	}
+}
+
+// deadline returns a context for the store: the values of ctx, but not its end.
+// A client that goes away does not take back that it was here.
+func (l *ledger) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
+}
