@@ -1,0 +1,527 @@
+// Package storetest checks implementations of revisit.Store.
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) revisit.Store {
+//			s := mystore.Open(t.TempDir())
+//			t.Cleanup(func() { s.Close() })
+//			return s
+//		})
+//	}
+//
+// Faulty puts faults in front of a Store, for tests of what depends on one.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/revisit-go/revisit"
+)
+
+// Run checks a Store against its contract, in named sub-tests that quote it.
+// open returns an empty store, or one whose records do not matter: Run uses
+// fresh IDs. It is called once for each sub-test, and may use t.Cleanup.
+//
+// The sub-tests about expiry wait for it, in parallel, for a bit more than a
+// second of real time. In a testing/synctest bubble use [Check].
+func Run(t *testing.T, open func(*testing.T) revisit.Store) {
+	for _, c := range checks {
+		t.Run(c.name, func(t *testing.T) {
+			if c.waits {
+				t.Parallel()
+			}
+			if err := c.check(t.Context(), open(t)); err != nil {
+				t.Errorf("%v\nThe contract: %s", err, c.contract)
+			}
+		})
+	}
+}
+
+// Check is Run without a testing.T: it returns what is wrong with a store, by
+// the name of the sub-test. open is called once for each.
+func Check(ctx context.Context, open func() revisit.Store) map[string]error {
+	faults := make(map[string]error)
+	for _, c := range checks {
+		if err := c.check(ctx, open()); err != nil {
+			faults[c.name] = err
+		}
+	}
+	return faults
+}
+
+var checks = []struct {
+	name     string
+	contract string
+	check    func(context.Context, revisit.Store) error
+	waits    bool
+}{
+	{"an absent record is ErrNotFound",
+		"Load returns ErrNotFound if there is none.", absent, false},
+	{"a record comes back as it was saved",
+		"Save puts r in place; every field of it, times to the millisecond.", roundTrip, false},
+	{"a zero record comes back as it was saved",
+		"Save puts r in place; a field that is empty comes back empty.", roundTripPlain, false},
+	{"a create needs an absent record",
+		"An old of 0 means that there is no record. If that is not so, Save returns ErrConflict.", createTwice, false},
+	{"a change needs the version that was read",
+		"Save puts r in place of the record whose Version is old. If that is not so, Save returns ErrConflict.", staleChange, false},
+	{"a conflict changes nothing",
+		"If that is not so, Save returns ErrConflict and nothing has changed.", conflictChangesNothing, false},
+	{"a change never creates",
+		"A nonzero old never creates a record.", neverCreates, false},
+	{"one creator of many wins",
+		"A Store is linearizable for each ID; it is safe for concurrent use.", oneCreator, false},
+	{"one writer of many wins each round",
+		"A Store is linearizable for each ID: every Load that begins after a Save returns what it has put there.", oneWriter, false},
+	{"records do not touch each other",
+		"Save puts r in place of the record of r.ID.", separate, false},
+	{"an old record stays as it was read",
+		"Slices and maps are immutable once they are handed over, in both directions.", immutable, false},
+	{"a saved record is not written to by the store",
+		"Slices and maps are immutable once they are handed over, in both directions.", untouched, false},
+	{"an expired record is absent",
+		"Load returns ErrNotFound if it has expired.", expires, true},
+	{"an expired record is not changed",
+		"A nonzero old never creates a record, of an expired one neither.", expiredChange, true},
+	{"an expired record can be created again",
+		"An old of 0 means that there is no record, or that it has expired.", expiredCreate, true},
+	{"a change can move the end",
+		"Save puts r in place; its Expires too.", extend, true},
+	{"a context that has ended is an error",
+		"Both methods give up when ctx ends and return its error.", cancelled, false},
+}
+
+// now is the time in the precision of a Record.
+func now() time.Time { return time.UnixMilli(time.Now().UnixMilli()).UTC() }
+
+func newID() revisit.ID {
+	var id revisit.ID
+	for i := range id {
+		id[i] = byte(rand.Uint32())
+	}
+	id[6] = id[6]&0x0f | 0x70
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+func newVersion() int64 {
+	for {
+		if v := int64(rand.Uint64()); v != 0 {
+			return v
+		}
+	}
+}
+
+// plain returns a small record that lasts.
+func plain() revisit.Record {
+	at := now()
+	return revisit.Record{ID: newID(), Version: newVersion(), Created: at, LastSeen: at, Expires: at.Add(time.Hour)}
+}
+
+// next returns r with another version.
+func next(r revisit.Record) revisit.Record {
+	r.Version = newVersion()
+	return r
+}
+
+// full returns a record with something in every field.
+func full() revisit.Record {
+	at := now()
+	touch := func(ago time.Duration, campaign string) revisit.Touch {
+		return revisit.Touch{
+			Time: at.Add(-ago), Landing: "/a b?%00é", Referrer: "https://example.com/x", Source: "s'\"\\", Medium: "\u2028",
+			Campaign: campaign, Term: "t", Content: "c", ID: "i", Click: "gclid=x",
+		}
+	}
+	return revisit.Record{
+		ID: newID(), Version: -1 << 63, Created: at.Add(-3 * time.Hour), LastSeen: at.Add(-time.Millisecond),
+		LastHit: at.Add(-time.Second), VisitStart: at.Add(-time.Minute), Expires: at.Add(time.Hour),
+		Confirmed: true, Forgotten: true, Visits: 3, Hits: 1<<62 + 1, Via: "etag",
+		Touches:    []revisit.Touch{touch(2*time.Hour, "first"), touch(time.Hour, "last ☃")},
+		Values:     map[string]revisit.Value{"lead": {Text: "äöü '\"\\ 🛒", At: at}, "gone": {At: at.Add(-time.Hour)}},
+		MergedInto: newID(), Absorbed: []revisit.Absorbed{{ID: newID(), Visits: 1, Hits: 2}, {ID: newID()}},
+		Joins: 4, Rivals: 5, Likely: newID(),
+	}
+}
+
+// clone returns a record that shares nothing with r, with room behind its
+// slices.
+func clone(r revisit.Record) revisit.Record {
+	r.Touches = append(make([]revisit.Touch, 0, 8), r.Touches...)
+	r.Values = maps.Clone(r.Values)
+	r.Absorbed = append(make([]revisit.Absorbed, 0, 8), r.Absorbed...)
+	return r
+}
+
+// differ says where two records differ, "" for nowhere.
+func differ(got, want revisit.Record) error {
+	var faults []error
+	fault := func(field string, g, w any) {
+		faults = append(faults, fmt.Errorf("%s is %v, was saved as %v", field, g, w))
+	}
+	for _, f := range []struct {
+		name      string
+		got, want time.Time
+	}{
+		{"Created", got.Created, want.Created}, {"LastSeen", got.LastSeen, want.LastSeen}, {"LastHit", got.LastHit, want.LastHit},
+		{"VisitStart", got.VisitStart, want.VisitStart}, {"Expires", got.Expires, want.Expires},
+	} {
+		if !f.got.Equal(f.want) || f.got.IsZero() != f.want.IsZero() {
+			fault(f.name, f.got, f.want)
+		}
+	}
+	for _, f := range []struct {
+		name      string
+		got, want any
+	}{
+		{"ID", got.ID, want.ID}, {"Version", got.Version, want.Version}, {"Confirmed", got.Confirmed, want.Confirmed},
+		{"Forgotten", got.Forgotten, want.Forgotten}, {"Visits", got.Visits, want.Visits}, {"Hits", got.Hits, want.Hits},
+		{"Via", got.Via, want.Via}, {"MergedInto", got.MergedInto, want.MergedInto}, {"Joins", got.Joins, want.Joins},
+		{"Rivals", got.Rivals, want.Rivals}, {"Likely", got.Likely, want.Likely},
+	} {
+		if f.got != f.want {
+			fault(f.name, f.got, f.want)
+		}
+	}
+	sameTouch := func(a, b revisit.Touch) bool {
+		same := a.Time.Equal(b.Time)
+		a.Time = b.Time
+		return same && a == b
+	}
+	if !slices.EqualFunc(got.Touches, want.Touches, sameTouch) {
+		fault("Touches", got.Touches, want.Touches)
+	}
+	sameValue := func(a, b revisit.Value) bool { return a.Text == b.Text && a.At.Equal(b.At) }
+	if !maps.EqualFunc(got.Values, want.Values, sameValue) {
+		fault("Values", got.Values, want.Values)
+	}
+	if !slices.Equal(got.Absorbed, want.Absorbed) {
+		fault("Absorbed", got.Absorbed, want.Absorbed)
+	}
+	return errors.Join(faults...)
+}
+
+// want loads a record and compares.
+func want(ctx context.Context, s revisit.Store, r revisit.Record) error {
+	got, err := s.Load(ctx, r.ID)
+	if err != nil {
+		return fmt.Errorf("Load: %w", err)
+	}
+	return differ(got, r)
+}
+
+func wantAbsent(ctx context.Context, s revisit.Store, id revisit.ID) error {
+	if r, err := s.Load(ctx, id); !errors.Is(err, revisit.ErrNotFound) {
+		return fmt.Errorf("Load returned version %d and error %v, want ErrNotFound", r.Version, err)
+	}
+	return nil
+}
+
+func save(ctx context.Context, s revisit.Store, r revisit.Record, old int64) error {
+	if err := s.Save(ctx, r, old); err != nil {
+		return fmt.Errorf("Save over version %d: %w", old, err)
+	}
+	return nil
+}
+
+func wantConflict(err error) error {
+	if !errors.Is(err, revisit.ErrConflict) {
+		return fmt.Errorf("Save returned error %v, want ErrConflict", err)
+	}
+	return nil
+}
+
+func absent(ctx context.Context, s revisit.Store) error { return wantAbsent(ctx, s, newID()) }
+
+func roundTrip(ctx context.Context, s revisit.Store) error {
+	r := full()
+	if err := save(ctx, s, r, 0); err != nil {
+		return err
+	}
+	if err := want(ctx, s, r); err != nil {
+		return err
+	}
+	changed := full()
+	changed.ID, changed.Version = r.ID, newVersion()
+	if err := save(ctx, s, changed, r.Version); err != nil {
+		return err
+	}
+	return want(ctx, s, changed)
+}
+
+func roundTripPlain(ctx context.Context, s revisit.Store) error {
+	r := full()
+	if err := save(ctx, s, r, 0); err != nil {
+		return err
+	}
+	small := plain()
+	small.ID = r.ID
+	if err := save(ctx, s, small, r.Version); err != nil {
+		return err
+	}
+	return want(ctx, s, small)
+}
+
+func createTwice(ctx context.Context, s revisit.Store) error {
+	r := plain()
+	return errors.Join(
+		save(ctx, s, r, 0),
+		wantConflict(s.Save(ctx, next(r), 0)),
+		want(ctx, s, r),
+	)
+}
+
+func staleChange(ctx context.Context, s revisit.Store) error {
+	r := plain()
+	second := next(r)
+	return errors.Join(
+		save(ctx, s, r, 0),
+		save(ctx, s, second, r.Version),
+		wantConflict(s.Save(ctx, next(r), r.Version)),
+		wantConflict(s.Save(ctx, next(r), newVersion())),
+		want(ctx, s, second),
+	)
+}
+
+func conflictChangesNothing(ctx context.Context, s revisit.Store) error {
+	r := full()
+	other := full()
+	other.ID, other.Version = r.ID, newVersion()
+	return errors.Join(
+		save(ctx, s, r, 0),
+		wantConflict(s.Save(ctx, other, 0)),
+		want(ctx, s, r),
+		wantConflict(s.Save(ctx, other, newVersion())),
+		want(ctx, s, r),
+	)
+}
+
+func neverCreates(ctx context.Context, s revisit.Store) error {
+	r := plain()
+	return errors.Join(
+		wantConflict(s.Save(ctx, r, newVersion())),
+		wantConflict(s.Save(ctx, r, r.Version)),
+		wantAbsent(ctx, s, r.ID),
+	)
+}
+
+// race runs n writers at once and returns how many of them won.
+func race(n int, write func(i int) error) (winners int, err error) {
+	var won atomic.Int32
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			switch err := write(i); {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, revisit.ErrConflict):
+				errs[i] = err
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	return int(won.Load()), errors.Join(errs...)
+}
+
+const writers = 16
+
+func oneCreator(ctx context.Context, s revisit.Store) error {
+	for range 20 {
+		r := plain()
+		winners, err := race(writers, func(int) error { return s.Save(ctx, next(r), 0) })
+		if err != nil {
+			return err
+		}
+		if winners != 1 {
+			return fmt.Errorf("%d of %d writers have created the same record, want 1", winners, writers)
+		}
+	}
+	return nil
+}
+
+func oneWriter(ctx context.Context, s revisit.Store) error {
+	r := plain()
+	if err := save(ctx, s, r, 0); err != nil {
+		return err
+	}
+	for round := range 20 {
+		have, err := s.Load(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		winners, err := race(writers, func(int) error {
+			mine := next(have)
+			mine.Hits++
+			return s.Save(ctx, mine, have.Version)
+		})
+		if err != nil {
+			return err
+		}
+		if winners != 1 {
+			return fmt.Errorf("%d of %d writers have replaced one version, want 1", winners, writers)
+		}
+		have, err = s.Load(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		if have.Hits != int64(round+1) {
+			return fmt.Errorf("Load after round %d has %d Hits, want %d", round, have.Hits, round+1)
+		}
+	}
+	return nil
+}
+
+func separate(ctx context.Context, s revisit.Store) error {
+	a, b := full(), full()
+	b.ID = a.ID
+	b.ID[15]++ // a neighbour
+	changed := next(a)
+	changed.Hits = 7
+	return errors.Join(
+		save(ctx, s, a, 0), save(ctx, s, b, 0),
+		want(ctx, s, a), want(ctx, s, b),
+		save(ctx, s, changed, a.Version),
+		want(ctx, s, changed), want(ctx, s, b),
+	)
+}
+
+// immutable changes a record again and again, and looks whether one that was
+// read before is still what it was.
+func immutable(ctx context.Context, s revisit.Store) error {
+	r := full()
+	if err := save(ctx, s, clone(r), 0); err != nil {
+		return err
+	}
+	early, err := s.Load(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	changed := next(r)
+	changed.Touches = []revisit.Touch{{Time: now(), Landing: "/other"}}
+	changed.Values = map[string]revisit.Value{"lead": {Text: "other", At: now()}, "new": {Text: "new", At: now()}}
+	changed.Absorbed = []revisit.Absorbed{{ID: newID(), Hits: 9}}
+	if err := save(ctx, s, changed, r.Version); err != nil {
+		return err
+	}
+	if err := differ(early, r); err != nil {
+		return fmt.Errorf("a record that was loaded has changed with a later Save: %w", err)
+	}
+	return want(ctx, s, changed)
+}
+
+// untouched looks whether a store writes into what it was given.
+func untouched(ctx context.Context, s revisit.Store) error {
+	r := full()
+	given := clone(r)
+	if err := save(ctx, s, given, 0); err != nil {
+		return err
+	}
+	changed := next(r)
+	changed.Values = map[string]revisit.Value{"new": {Text: "new", At: now()}}
+	changed.Touches = []revisit.Touch{{Time: now(), Landing: "/other"}}
+	if err := save(ctx, s, changed, r.Version); err != nil {
+		return err
+	}
+	if err := differ(given, r); err != nil {
+		return fmt.Errorf("the store has written into a record that it was given: %w", err)
+	}
+	return nil
+}
+
+// life is how long the short-lived records last: more than the second to which
+// some engines round.
+const life = 1200 * time.Millisecond
+
+// shortLived saves a record and waits until it has expired.
+func shortLived(ctx context.Context, s revisit.Store) (revisit.Record, error) {
+	r := plain()
+	r.Expires = now().Add(life)
+	if err := save(ctx, s, r, 0); err != nil {
+		return r, err
+	}
+	if err := want(ctx, s, r); err != nil && time.Now().Before(r.Expires) {
+		return r, fmt.Errorf("before it expired: %w", err)
+	}
+	timer := time.NewTimer(time.Until(r.Expires) + 50*time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return r, nil
+	case <-ctx.Done():
+		return r, ctx.Err()
+	}
+}
+
+func expires(ctx context.Context, s revisit.Store) error {
+	r, err := shortLived(ctx, s)
+	if err != nil {
+		return err
+	}
+	return wantAbsent(ctx, s, r.ID)
+}
+
+func expiredChange(ctx context.Context, s revisit.Store) error {
+	r, err := shortLived(ctx, s)
+	if err != nil {
+		return err
+	}
+	late := next(r)
+	late.Expires = now().Add(time.Hour)
+	return errors.Join(wantConflict(s.Save(ctx, late, r.Version)), wantAbsent(ctx, s, r.ID))
+}
+
+func expiredCreate(ctx context.Context, s revisit.Store) error {
+	r, err := shortLived(ctx, s)
+	if err != nil {
+		return err
+	}
+	again := full()
+	again.ID, again.Version = r.ID, newVersion()
+	return errors.Join(save(ctx, s, again, 0), want(ctx, s, again), wantConflict(s.Save(ctx, next(again), 0)))
+}
+
+func extend(ctx context.Context, s revisit.Store) error {
+	r := plain()
+	r.Expires = now().Add(life)
+	if err := save(ctx, s, r, 0); err != nil {
+		return err
+	}
+	longer := next(r)
+	longer.Expires = now().Add(time.Hour)
+	if err := save(ctx, s, longer, r.Version); err != nil {
+		return err
+	}
+	timer := time.NewTimer(time.Until(r.Expires) + 50*time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return want(ctx, s, longer)
+}
+
+func cancelled(ctx context.Context, s revisit.Store) error {
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	r := plain()
+	if _, err := s.Load(ended, r.ID); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("Load returned error %v, want context.Canceled", err)
+	}
+	if err := s.Save(ended, r, 0); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("Save returned error %v, want context.Canceled", err)
+	}
+	return nil
+}
