@@ -92,7 +92,7 @@ func (id ID) older(other ID) bool { return string(id[:]) < string(other[:]) }
 
 // A token is the ID and its AES-CMAC, 32 bytes in base64url without padding:
 //
-//	AZq1mQAAdXnHyRuL6QqKJ2sT0kXk0X0n0u3m2c1T3mE
+//	AZq1pnUAcBGiM0RVZneImZdAnv1B7GxC3BWLV1xamw8
 const (
 	macLen   = aes.BlockSize
 	tokenLen = 43

@@ -132,14 +132,14 @@ func (s *tableStore) Save(ctx context.Context, r revisit.Record, old int64) erro
 // named here and perhaps by others.
 func TestBrokenStoresAreCaught(t *testing.T) {
 	for fault, caught := range map[string]string{
-		"": "",
-		"absence is no error":                        "an absent record is ErrNotFound",
-		"a field is lost":                            "a record comes back as it was saved",
-		"times are cut to seconds":                   "a record comes back as it was saved",
-		"a create replaces":                          "a create needs an absent record",
-		"the last write wins":                        "a change needs the version that was read",
-		"a conflict is not told":                     "a change needs the version that was read",
-		"a conflict is written all the same":         "a conflict changes nothing",
+		"":                                   "",
+		"absence is no error":                "an absent record is ErrNotFound",
+		"a field is lost":                    "a record comes back as it was saved",
+		"times are cut to seconds":           "a record comes back as it was saved",
+		"a create replaces":                  "a create needs an absent record",
+		"the last write wins":                "a change needs the version that was read",
+		"a conflict is not told":             "a change needs the version that was read",
+		"a conflict is written all the same": "a conflict changes nothing",
 		"it is written and answered with a conflict": "a create needs an absent record",
 		"a change creates":                           "a change never creates",
 		"compare and swap are apart":                 "one writer of many wins each round",
