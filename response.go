@@ -3,8 +3,10 @@ package revisit
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,9 +22,19 @@ type response struct {
 	http.ResponseWriter // the server's
 	v                   *Visit
 
-	status   int     // of the final header, 0 before
-	held     *[]byte // the body so far, nil if it is not held back
+	status   int       // of the final header, 0 before
+	held     *heldBody // nil if the body is not held back
 	hijacked bool
+}
+
+// heldBody is what a handler has written, header and body, while it is held
+// back.
+type heldBody struct {
+	body []byte
+	// The header is the one of WriteHeader: what the handler changes in it later
+	// counts for nothing, but for trailers.
+	names []string
+	lines [][]string
 }
 
 // bodyKind is what became of the body of a response.
@@ -33,7 +45,39 @@ const (
 	bodyWhole                 // held back from beginning to end
 )
 
-var bodies = sync.Pool{New: func() any { return new([]byte) }}
+var heldBodies = sync.Pool{New: func() any { return new(heldBody) }}
+
+func hold(h http.Header) *heldBody {
+	b := heldBodies.Get().(*heldBody)
+	for name, lines := range h {
+		b.names = append(b.names, name)
+		b.lines = append(b.lines, slices.Clip(lines)) // Header.Add must not write behind
+	}
+	return b
+}
+
+func (b *heldBody) free() {
+	clear(b.lines)
+	b.body, b.names, b.lines = b.body[:0], b.names[:0], b.lines[:0]
+	heldBodies.Put(b)
+}
+
+// restore makes h what it was, and returns the trailers that were set since.
+func (b *heldBody) restore(h http.Header) (trailers http.Header) {
+	for name, lines := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) && !slices.Contains(b.names, name) {
+			if trailers == nil {
+				trailers = make(http.Header)
+			}
+			trailers[name] = lines
+		}
+	}
+	clear(h)
+	for i, name := range b.names {
+		h[name] = b.lines[i]
+	}
+	return trailers
+}
 
 // What a ResponseWriter can do besides is asked by type assertion, so it is
 // claimed only where the server's can: Flush and Hijack on HTTP/1.1, Flush and
@@ -91,8 +135,7 @@ func (w *response) WriteHeader(status int) {
 	}
 	w.status = status
 	if w.holds() {
-		w.held = bodies.Get().(*[]byte)
-		*w.held = (*w.held)[:0]
+		w.held = hold(w.Header())
 		return
 	}
 	w.v.attach(w.Header(), status)
@@ -121,18 +164,32 @@ func (w *response) holds() bool {
 	return c.carries() && !c.noStore && w.v.sealable("etag")
 }
 
-// release lets go of what is held back, with a header that knows nothing of
-// the body's end.
-func (w *response) release() error {
+// release lets go of what is held back. If the handler is done, its whole body
+// is there and known to be so; and the answer may be that the client has it.
+func (w *response) release(done bool) error {
 	held := w.held
 	w.held = nil
-	defer bodies.Put(held)
-	w.v.attach(w.Header(), w.status)
-	w.ResponseWriter.WriteHeader(w.status)
-	if len(*held) == 0 {
+	defer held.free()
+	h := w.Header()
+	trailers := held.restore(h)
+	if done {
+		w.v.body, w.v.bodyHash = bodyWhole, hashText(held.body)
+	}
+	w.v.attach(h, w.status)
+	if w.v.notModified {
+		// As for a 304 of the server's own: nothing that speaks of a body.
+		delete(h, "Content-Type")
+		delete(h, "Content-Length")
+		delete(h, "Content-Encoding")
+		w.ResponseWriter.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	_, err := w.ResponseWriter.Write(*held)
+	w.ResponseWriter.WriteHeader(w.status)
+	maps.Copy(h, trailers)
+	if len(held.body) == 0 {
+		return nil
+	}
+	_, err := w.ResponseWriter.Write(held.body)
 	return err
 }
 
@@ -141,11 +198,11 @@ func (w *response) Write(p []byte) (int, error) {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.held != nil {
-		if len(*w.held)+len(p) <= w.v.holdLimit {
-			*w.held = append(*w.held, p...)
+		if len(w.held.body)+len(p) <= w.v.holdLimit {
+			w.held.body = append(w.held.body, p...)
 			return len(p), nil
 		}
-		if err := w.release(); err != nil {
+		if err := w.release(false); err != nil {
 			return 0, err
 		}
 	}
@@ -157,8 +214,14 @@ func (w *response) WriteString(s string) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	if w.held != nil && len(w.held.body)+len(s) <= w.v.holdLimit {
+		w.held.body = append(w.held.body, s...)
+		return len(s), nil
+	}
 	if w.held != nil {
-		return w.Write([]byte(s))
+		if err := w.release(false); err != nil {
+			return 0, err
+		}
 	}
 	return io.WriteString(w.ResponseWriter, s)
 }
@@ -170,7 +233,7 @@ func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 	}
 	if w.held != nil {
 		// Up to the limit into what is held, and one byte to see the end.
-		n, err = io.Copy(writer1{w}, io.LimitReader(src, int64(w.v.holdLimit-len(*w.held))+1))
+		n, err = io.Copy(writer1{w}, io.LimitReader(src, int64(w.v.holdLimit-len(w.held.body))+1))
 		if err != nil || w.held != nil {
 			return n, err
 		}
@@ -199,7 +262,7 @@ func (w *response) FlushError() error {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.held != nil {
-		if err := w.release(); err != nil {
+		if err := w.release(false); err != nil {
 			return err
 		}
 	}
@@ -235,26 +298,8 @@ func (w *response) finish() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	held := w.held
-	if held == nil {
-		return
-	}
-	w.held = nil
-	defer bodies.Put(held)
-	h := w.Header()
-	w.v.body, w.v.bodyHash = bodyWhole, hashText(*held)
-	w.v.attach(h, w.status)
-	if w.v.notModified {
-		// As for a 304 of the server's own: nothing that speaks of a body.
-		delete(h, "Content-Type")
-		delete(h, "Content-Length")
-		delete(h, "Content-Encoding")
-		w.ResponseWriter.WriteHeader(http.StatusNotModified)
-		return
-	}
-	w.ResponseWriter.WriteHeader(w.status)
-	if len(*held) > 0 {
-		w.ResponseWriter.Write(*held)
+	if w.held != nil {
+		w.release(true) // an error is the connection's, as for the server's own buffer
 	}
 }
 

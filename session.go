@@ -168,7 +168,7 @@ func (s *Session) create(ctx context.Context) error {
 	var r Record
 	var err error
 	if l.local {
-		r, err = l.create(ctx, s.record)
+		r, err = l.create(context.Background(), s.record)
 	} else {
 		record := s.record
 		r, err = within(l, ctx, func(ctx context.Context) (Record, error) { return l.create(ctx, record) })
