@@ -492,7 +492,7 @@ func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
 		}
 		if alias.Hits != 0 || alias.Visits != 0 || alias.Touches != nil || alias.Values != nil || alias.Absorbed != nil {
 			// If this fails, whoever meets the alias next does it.
-			_ = l.store.Save(ctx, l.emptied(alias), alias.Version)
+			_ = l.swap(ctx, l.emptied(alias), alias.Version)
 		}
 		return root, nil
 	}

@@ -1,0 +1,387 @@
+package revisit_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/storetest"
+)
+
+// allStore remembers every ID that was ever saved, so that a test can look at
+// all records, aliases and tombstones included.
+type allStore struct {
+	revisit.Store
+	mu  sync.Mutex
+	ids map[revisit.ID]bool
+}
+
+func (s *allStore) Save(ctx context.Context, r revisit.Record, old int64) error {
+	s.mu.Lock()
+	s.ids[r.ID] = true
+	s.mu.Unlock()
+	return s.Store.Save(ctx, r, old)
+}
+
+func (s *allStore) records(t *testing.T) map[revisit.ID]revisit.Record {
+	all := make(map[revisit.ID]revisit.Record)
+	for id := range s.ids {
+		if r, err := s.Load(t.Context(), id); err == nil {
+			all[id] = r
+		}
+	}
+	return all
+}
+
+// visitor is one of the model: a person with a cookie and a tag for each of a
+// few pages, whose carriers are lost now and then.
+type visitor struct {
+	name    string
+	b       *browser
+	known   map[string]bool // sessions that its requests were counted on
+	hits    int64           // answered by a session that was verified
+	maybe   int64           // answered without, or by an unverified one
+	set     bool            // a value was kept
+	forgets bool            // has called Forget, with success
+}
+
+// The ledger against a simple model: visitors that mint, hit, merge, set and
+// forget, over three nodes on one store.
+func TestTheLedgerAgainstAModel(t *testing.T) {
+	type weather struct {
+		name   string
+		faults storetest.Faults
+	}
+	latency := storetest.Faults{Latency: time.Millisecond, Jitter: 4 * time.Millisecond}
+	with := func(change func(*storetest.Faults)) storetest.Faults {
+		f := latency
+		change(&f)
+		return f
+	}
+	runs := 12
+	if testing.Short() {
+		runs = 3
+	}
+	for _, w := range []weather{
+		{"no faults", latency},
+		{"false conflicts", with(func(f *storetest.Faults) { f.FalseConflict = 0.05 })},
+		{"failures", with(func(f *storetest.Faults) { f.Fail = 0.05 })},
+		{"lost answers", with(func(f *storetest.Faults) { f.LoseAnswer, f.LoseConflict = 0.05, 0.05 })},
+		{"everything", with(func(f *storetest.Faults) { f.Fail, f.FalseConflict, f.LoseAnswer, f.LoseConflict = 0.05, 0.05, 0.05, 0.05 })},
+	} {
+		t.Run(w.name, func(t *testing.T) {
+			for seed := range runs {
+				synctest.Test(t, func(t *testing.T) {
+					modelRun(t, uint64(seed), w.faults, w.name == "no faults" || w.name == "false conflicts")
+				})
+			}
+		})
+	}
+}
+
+func modelRun(t *testing.T, seed uint64, faults storetest.Faults, exact bool) {
+	memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+	defer memory.Close()
+	all := &allStore{Store: memory, ids: make(map[revisit.ID]bool)}
+	faulty := storetest.Faulty(all, faults)
+
+	var trackers []*revisit.Tracker
+	var nodes []http.Handler
+	for range 3 {
+		// Long enough for every retry: what is dropped for lack of time would be
+		// an under-count that is told, not one that is a fault.
+		tracker := newTracker(t, revisit.Config{Store: faulty, StoreTimeout: time.Minute})
+		trackers = append(trackers, tracker)
+		nodes = append(nodes, tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s, ok := revisit.FromContext(r.Context()); ok {
+				w.Header().Set("X-Unverified", fmt.Sprint(s.Unverified))
+				if name := r.Header.Get("X-Set"); name != "" {
+					if err := s.Set(r.Context(), name, name); err == nil {
+						w.Header().Set("X-Kept", "yes")
+					}
+				}
+				if who := s.Record().Values; who != nil {
+					w.Header().Set("X-Values", fmt.Sprint(slices.Sorted(maps.Keys(who))))
+				}
+			}
+			seen(w, r)
+		})))
+	}
+
+	visitors := make([]*visitor, 6)
+	var wg sync.WaitGroup
+	for i := range visitors {
+		v := &visitor{name: fmt.Sprint("v", i), b: newBrowser(nil), known: map[string]bool{}}
+		visitors[i] = v
+		rnd := rand.New(rand.NewPCG(seed, uint64(i)))
+		wg.Go(func() { v.live(t, rnd, nodes, trackers) })
+	}
+	wg.Wait()
+
+	// After a last look from everybody the merges that were broken off are done.
+	faulty.Set(storetest.Faults{})
+	for _, v := range visitors {
+		v.b.handler = nodes[0]
+		for range 2 {
+			for url := range v.b.tags {
+				v.request(v.b.request("GET", url))
+			}
+		}
+	}
+
+	records := all.records(t)
+	for id, r := range records {
+		for at := r; !at.MergedInto.IsZero(); at = records[at.MergedInto] {
+			require.Less(t, at.MergedInto.String(), at.ID.String(), "an alias points to an older session")
+			_, ok := records[at.MergedInto]
+			require.True(t, ok, "an alias of %v points nowhere", id)
+		}
+		if r.Forgotten {
+			require.Equal(t, revisit.Record{ID: r.ID, Version: r.Version, Created: r.Created, Expires: r.Expires, Forgotten: true}, r)
+		}
+		var visits, hits int64
+		ids := map[revisit.ID]bool{}
+		for _, a := range r.Absorbed {
+			require.False(t, ids[a.ID], "absorbed twice")
+			ids[a.ID] = true
+			visits += a.Visits
+			hits += a.Hits
+		}
+		require.LessOrEqual(t, hits, r.Hits)
+		require.LessOrEqual(t, visits, r.Visits)
+		require.True(t, slices.IsSortedFunc(r.Touches, func(a, b revisit.Touch) int { return a.Time.Compare(b.Time) }))
+	}
+
+	owner := map[string]string{}
+	for _, v := range visitors {
+		var hits int64
+		values := false
+		for id := range v.known {
+			require.Contains(t, []string{"", v.name}, owner[id], "session %s is somebody else's", id)
+			owner[id] = v.name
+			parsed, _ := revisit.ParseID(id)
+			r := records[parsed]
+			if !r.MergedInto.IsZero() {
+				require.Zero(t, r.Hits, "an alias that was met is emptied")
+				continue
+			}
+			hits += r.Hits
+			for name := range r.Values {
+				require.Equal(t, v.name, name, "a value of somebody else's")
+				values = true
+			}
+		}
+		if v.forgets {
+			continue // what was counted before is gone with it
+		}
+		if exact {
+			require.Equal(t, v.hits, hits, "seed %d: %s: hits, %d sessions", seed, v.name, len(v.known))
+		} else {
+			require.GreaterOrEqual(t, hits, v.hits, "seed %d: %s: an acknowledged hit is missing", seed, v.name)
+		}
+		require.Equal(t, v.set, values, "seed %d: %s: values", seed, v.name)
+	}
+}
+
+// live is what a visitor does.
+func (v *visitor) live(t *testing.T, rnd *rand.Rand, nodes []http.Handler, trackers []*revisit.Tracker) {
+	forgotten := map[string]bool{}
+	for range 25 {
+		time.Sleep(time.Duration(rnd.IntN(3)) * time.Millisecond)
+		url := fmt.Sprint("/", rnd.IntN(3))
+		switch rnd.IntN(10) {
+		case 0:
+			clear(v.b.cookies)
+		case 1:
+			// A burst: the same browser asks several nodes at once.
+			var wg sync.WaitGroup
+			copies := make([]*browser, 4)
+			var hits atomic.Int64
+			var mu sync.Mutex
+			for i := range copies {
+				copies[i] = v.b.clone()
+				copies[i].handler = nodes[rnd.IntN(len(nodes))]
+				url := fmt.Sprint("/", rnd.IntN(3))
+				wg.Go(func() {
+					resp := copies[i].get(url)
+					mu.Lock()
+					defer mu.Unlock()
+					v.note(resp)
+					hits.Add(1)
+				})
+			}
+			wg.Wait()
+			for _, c := range copies { // it keeps what came last
+				maps.Copy(v.b.cookies, c.cookies)
+				maps.Copy(v.b.tags, c.tags)
+				maps.Copy(v.b.bodies, c.bodies)
+			}
+			continue
+		case 2:
+			if rnd.IntN(4) > 0 {
+				break
+			}
+			// Says no, once and for all of what it has.
+			resp := v.b.clone()
+			resp.handler = nodes[0]
+			id := idOf(resp.get(url))
+			v.known[id] = true
+			v.hits++
+			parsed, err := revisit.ParseID(id)
+			if err != nil {
+				break
+			}
+			if trackers[rnd.IntN(len(trackers))].Forget(t.Context(), parsed) == nil {
+				v.forgets = true
+				forgotten[id] = true
+			}
+		}
+		v.b.handler = nodes[rnd.IntN(len(nodes))]
+		r := v.b.request("GET", url)
+		if rnd.IntN(4) == 0 {
+			r.Header.Set("X-Set", v.name)
+		}
+		resp := v.request(r)
+		assert.False(t, forgotten[idOf(resp)] && resp.Header.Get("X-Unverified") == "false", "a forgotten session has returned")
+	}
+}
+
+func (v *visitor) request(r *http.Request) *http.Response {
+	resp := v.b.send(r)
+	v.note(resp)
+	return resp
+}
+
+// note takes down what the answer says of the session.
+func (v *visitor) note(resp *http.Response) {
+	id := idOf(resp)
+	if id == "" {
+		return
+	}
+	v.known[id] = true
+	if resp.Header.Get("X-Unverified") != "false" || viaOf(resp) == "new" && !hasToken(resp) && resp.Header.Get("X-Kept") == "" {
+		v.maybe++
+		return
+	}
+	v.hits++
+	v.set = v.set || resp.Header.Get("X-Kept") != ""
+}
+
+// Invariant 3, for what does not need the beacon: parallel requests of one
+// known browser, on a store that takes its time.
+func TestParallelHitsAreCountedExactly(t *testing.T) {
+	for _, nodes := range []int{1, 3} {
+		for _, latency := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond} {
+			synctest.Test(t, func(t *testing.T) {
+				memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+				defer memory.Close()
+				store := storetest.Faulty(memory, storetest.Faults{Latency: latency})
+				var handlers []http.Handler
+				for range nodes {
+					handlers = append(handlers, newTracker(t, revisit.Config{Store: store, StoreTimeout: time.Minute}).Handler(seen))
+				}
+				b := newBrowser(handlers[0])
+				first := b.get("/")
+				saves := store.Saves()
+				begin := time.Now()
+				var wg sync.WaitGroup
+				for i := range 20 {
+					c := b.clone()
+					c.handler = handlers[i%nodes]
+					wg.Go(func() { assert.Equal(t, idOf(first), idOf(c.get("/"))) })
+				}
+				wg.Wait()
+				took := time.Since(begin)
+				r := record(t, memory, first)
+				assert.EqualValues(t, 21, r.Hits)
+				assert.EqualValues(t, 1, r.Visits)
+				if nodes == 1 {
+					// One writer, who folds the others in: two rounds of Load and Save.
+					assert.LessOrEqual(t, took, 4*latency)
+					if latency > 0 {
+						assert.EqualValues(t, 2, store.Saves()-saves)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A merge that is broken off after any of its writes is finished by whoever
+// meets it, and counts nothing twice.
+func TestAMergeSurvivesACrashAtAnyPoint(t *testing.T) {
+	// The writes are: the tag has met a cookie, alias, absorbed, emptied, the hit.
+	for broken := 1; broken <= 5; broken++ {
+		synctest.Test(t, func(t *testing.T) {
+			memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+			defer memory.Close()
+			store := &crashingStore{Store: memory, left: 1 << 30}
+			b := newBrowser(newTracker(t, revisit.Config{Store: store}).Handler(seen))
+			first := b.get("/old")
+			b.get("/old")
+			clear(b.cookies)
+			time.Sleep(time.Second)
+			second := b.get("/new")
+			b.get("/new")
+			young := b.clone()
+
+			store.left = broken
+			b.clone().get("/old") // merges, as far as it gets
+			store.left = 1 << 30
+			// Another node meets what is left, by the younger one's carriers.
+			young.handler = newTracker(t, revisit.Config{Store: store}).Handler(seen)
+			delete(young.tags, "/old")
+			young.get("/new")
+			b.get("/old")
+
+			root, alias := record(t, memory, first), record(t, memory, second)
+			assert.Equal(t, root.ID, alias.MergedInto, "broken after %d", broken)
+			assert.Zero(t, alias.Hits, "broken after %d: the alias is emptied", broken)
+			require.Len(t, root.Absorbed, 1)
+			absorbed := int64(2)
+			if broken == 1 {
+				absorbed++ // the hit on /new came before the merge
+			}
+			assert.EqualValues(t, absorbed, root.Absorbed[0].Hits, "broken after %d", broken)
+			assert.Zero(t, root.Absorbed[0].Visits, "its visit was a part of the other's")
+			hits := int64(2 + 2 + 1 + 1) // the two sessions', and the two after the crash
+			if broken == 5 {
+				hits++ // the one that merged was counted as well
+			}
+			assert.Equal(t, hits, root.Hits, "broken after %d", broken)
+			assert.EqualValues(t, 1, root.Visits)
+		})
+	}
+}
+
+// crashingStore fails from a Save on.
+type crashingStore struct {
+	revisit.Store
+	left int
+}
+
+func (s *crashingStore) Load(ctx context.Context, id revisit.ID) (revisit.Record, error) {
+	if s.left <= 0 {
+		return revisit.Record{}, storetest.ErrInjected
+	}
+	return s.Store.Load(ctx, id)
+}
+
+func (s *crashingStore) Save(ctx context.Context, r revisit.Record, old int64) error {
+	if s.left--; s.left < 0 {
+		return storetest.ErrInjected
+	}
+	return s.Store.Save(ctx, r, old)
+}
