@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -11,6 +12,15 @@ import (
 
 	"github.com/revisit-go/revisit"
 )
+
+// full is how many times more a long run repeats what is drawn by chance:
+// REVISIT_FULL=1, as in make test-full.
+var full = func() int {
+	if os.Getenv("REVISIT_FULL") != "" {
+		return 20
+	}
+	return 1
+}()
 
 var testKey = []byte("0123456789abcdef0123456789abcdef")
 

@@ -97,12 +97,21 @@ func withTouch(touches []Touch, t Touch) []Touch {
 		return touches
 	}
 	all := make([]Touch, 0, len(touches)+1)
-	all = append(append(all, touches...), t)
+	all = append(append(all, touches...), t.clone())
 	slices.SortStableFunc(all, func(a, b Touch) int { return a.Time.Compare(b.Time) })
 	if over := len(all) - maxTouches; over > 0 {
 		all = slices.Delete(all, 1, 1+over)
 	}
 	return all
+}
+
+// clone returns a Touch with texts of its own: those of a request are cut out of
+// its URL, and would keep all of it in memory.
+func (t Touch) clone() Touch {
+	for _, s := range [...]*string{&t.Landing, &t.Referrer, &t.Source, &t.Medium, &t.Campaign, &t.Term, &t.Content, &t.ID, &t.Click} {
+		*s = strings.Clone(*s)
+	}
+	return t
 }
 
 func sameTouch(a, b Touch) bool {

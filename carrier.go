@@ -12,13 +12,6 @@ import (
 // Cache-Control, with max-age=60, with a bare no-cache or with public,
 // max-age=0 at least one of them hands A's tag to B; with private in it, none.
 
-// cdnHeaders are understood by the shared caches in front in place of
-// Cache-Control (RFC 9213 and its forerunners), so what Cache-Control says does
-// not bind them.
-var cdnHeaders = [...]string{
-	"Cdn-Cache-Control", "Cloudflare-Cdn-Cache-Control", "Edge-Control", "Surrogate-Control", "X-Accel-Expires",
-}
-
 // caching is what the header of a response says of caches.
 type caching struct {
 	private bool // has private already
@@ -31,16 +24,21 @@ type caching struct {
 func (c caching) carries() bool { return c.private || c.open || c.absent }
 
 func cachingOf(h http.Header) caching {
-	for _, name := range cdnHeaders {
-		if _, ok := h[name]; ok {
-			return caching{}
+	old := false
+	for name := range h {
+		switch name {
+		case "Cache-Control":
+		case "Expires", "Pragma":
+			old = true
+		default:
+			if speaksToCaches(name) {
+				return caching{}
+			}
 		}
 	}
 	lines, ok := h["Cache-Control"]
 	if !ok {
-		_, expires := h["Expires"]
-		_, pragma := h["Pragma"]
-		return caching{absent: !expires && !pragma}
+		return caching{absent: !old}
 	}
 	var c caching
 	bare, other := false, false
@@ -74,6 +72,24 @@ func cachingOf(h http.Header) caching {
 	}
 	c.open = bare && !other
 	return c
+}
+
+// speaksToCaches reports whether a header field, other than the three that are
+// looked at, tells a cache what to keep. Shared caches in front obey one that is
+// meant for them in place of Cache-Control: CDN-Cache-Control and its kin (RFC
+// 9213), or what came before. And a handler may have written a field past
+// Header.Set, in another spelling.
+func speaksToCaches(name string) bool {
+	const control = "cache-control"
+	if n := len(name) - len(control); n >= 0 && strings.EqualFold(name[n:], control) {
+		return true
+	}
+	switch len(name) {
+	case len("Pragma"), len("Expires"), len("Edge-Control"), len("X-Accel-Expires"), len("Surrogate-Control"):
+		return strings.EqualFold(name, "Pragma") || strings.EqualFold(name, "Expires") || strings.EqualFold(name, "Edge-Control") ||
+			strings.EqualFold(name, "X-Accel-Expires") || strings.EqualFold(name, "Surrogate-Control")
+	}
+	return false
 }
 
 // cutDirective cuts the first of a comma-separated list of directives off,

@@ -50,6 +50,11 @@ func TestTheCarrierRule(t *testing.T) {
 		{http.Header{"Cache-Control": {"private"}, "Surrogate-Control": {"max-age=60"}}, nil},
 		{http.Header{"Cache-Control": {"private"}, "X-Accel-Expires": {"60"}}, nil},
 		{http.Header{"Edge-Control": {"max-age=60"}}, nil},
+		{http.Header{"Cache-Control": {"private"}, "CDN-Cache-Control": {"max-age=60"}}, nil},
+		{http.Header{"Cache-Control": {"private"}, "Vercel-Cdn-Cache-Control": {"max-age=60"}}, nil},
+		{http.Header{"Cache-Control": {"private"}, "X-Litespeed-Cache-Control": {"max-age=60"}}, nil},
+		{http.Header{"cache-control": {"public"}}, nil},
+		{http.Header{"EXPIRES": {"0"}}, nil},
 	} {
 		before := c.header.Clone()
 		got := allowPrivate(c.header)

@@ -40,7 +40,7 @@ func (c Cookie) Identify(v *Visit) {
 		v.Present("cookie", found.value)
 	}
 	if v.navigation || v.seedable() {
-		v.Offer()
+		v.Offer("cookie")
 	}
 }
 

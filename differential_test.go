@@ -329,10 +329,7 @@ func wrap(t testing.TB, h http.Handler, permission *revisit.Permission) http.Han
 }
 
 func TestDifferential(t *testing.T) {
-	rounds := 400
-	if testing.Short() {
-		rounds = 40
-	}
+	rounds := 100 * full
 	for _, o := range origins(t) {
 		t.Run(o.name, func(t *testing.T) {
 			for seed := range rounds {

@@ -78,7 +78,7 @@ func (e ETag) Identify(v *Visit) {
 		v.Hook()
 	}
 	if v.seedable() {
-		v.Offer()
+		v.Offer("etag")
 		v.holdLimit = e.HashLimit
 		if v.holdLimit == 0 {
 			v.holdLimit = defaultHashLimit
@@ -118,9 +118,8 @@ func (e ETag) translate(v *Visit, name string, lines []string) {
 				// compressed body with bytes of the plain one ruins the file.
 				kept = append(kept, weakPrefix(tag.weak)+`"`+own+tag.suffix+`"`)
 			default:
-				// A derived tag is weak, so it fails the strong comparison of
-				// If-Match and If-Range whatever it says.
-				kept = append(kept, member)
+				// Derived: it fails the strong comparison of If-Match and If-Range.
+				kept = append(kept, `W/"`+tag.content+tag.suffix+`"`)
 			}
 		}
 	}
@@ -135,7 +134,8 @@ func (e ETag) translate(v *Visit, name string, lines []string) {
 
 // Attach implements [Strategy].
 func (e ETag) Attach(v *Visit, h http.Header, status int) {
-	if v.New() && !v.seedable() {
+	get := v.request.Method == http.MethodGet
+	if !get && v.request.Method != http.MethodHead || v.New() && !v.seedable() {
 		return
 	}
 	switch status {
@@ -144,7 +144,9 @@ func (e ETag) Attach(v *Visit, h http.Header, status int) {
 	case http.StatusNotModified:
 		e.echo(v, h, "If-None-Match")
 	case http.StatusPartialContent:
-		e.echo(v, h, "If-Range")
+		if !e.echo(v, h, "If-Range") {
+			e.echo(v, h, "If-Match")
+		}
 	}
 }
 
@@ -154,7 +156,10 @@ func (ETag) Clear(*Visit, http.Header, int) {}
 
 // seed puts the session's token into the tag of a 200.
 func (e ETag) seed(v *Visit, h http.Header) {
-	content, weak := contentPart(h)
+	content, weak, ok := contentPart(h)
+	if !ok {
+		return
+	}
 	if content == "" {
 		switch v.body {
 		case bodyWhole:
@@ -166,7 +171,7 @@ func (e ETag) seed(v *Visit, h http.Header) {
 			content, weak = markNonce+rand.Text()[:12], true
 		}
 	}
-	if content == "" || cachingOf(h).noStore {
+	if cachingOf(h).noStore {
 		return
 	}
 	token, ok := v.Seal("etag", h)
@@ -182,47 +187,50 @@ func (e ETag) seed(v *Visit, h http.Header) {
 }
 
 // echo repeats the tag that the client has asked with, if the response is about
-// that one. Otherwise the handler's own tag goes out as it is.
-func (e ETag) echo(v *Visit, h http.Header, asked string) {
-	content, weak := contentPart(h)
-	if content == "" || cachingOf(h).noStore {
-		return
+// that one: what the client puts together must have one tag. Otherwise the
+// handler's own tag goes out as it is.
+func (e ETag) echo(v *Visit, h http.Header, asked string) bool {
+	content, weak, ok := contentPart(h)
+	if !ok || content == "" || cachingOf(h).noStore || !v.sealable("etag") {
+		return false
 	}
 	for sent := (tags{lines: v.request.Header[asked]}); sent.next(); {
 		tag := sent.tag
 		if tag.content != content || tag.suffix != "" && asked != "If-None-Match" {
 			continue
 		}
-		if c := v.carrier("etag"); c == nil || c.token != tag.token || c.id != v.session.ID || c.old {
-			continue
-		}
-		if token, ok := v.Seal("etag", h); ok {
-			h.Set("Etag", formatTag(token, content, weak))
-			return
+		// The token is the client's, whichever session it was merged into since.
+		if _, _, ok := v.tracker.keys.open(&v.scratch, "etag", tag.token); ok && allowPrivate(h) {
+			h.Set("Etag", formatTag(tag.token, content, weak))
+			return true
 		}
 	}
+	return false
 }
 
 // contentPart returns the content part for the validators that the handler
-// gave, "" if there are none.
-func contentPart(h http.Header) (content string, weak bool) {
-	if tags, ok := h["Etag"]; ok {
+// gave, "" if there are none. A tag that cannot be carried, because it has no
+// quotes or is not alone, is not ok and to be left as it is.
+func contentPart(h http.Header) (content string, weak, ok bool) {
+	if tags, given := h["Etag"]; given {
 		if len(tags) != 1 {
-			return "", false
+			return "", false, false
 		}
 		opaque, weak, ok := cutQuotes(tags[0])
-		if !ok {
-			return "", false
-		}
 		if opaque == "" || opaque[0] == mark {
 			opaque = markEscaped + opaque
 		}
-		return opaque, weak
+		return opaque, weak, ok
+	}
+	for name := range h {
+		if strings.EqualFold(name, "Etag") {
+			return "", false, false // written past Header.Set
+		}
 	}
 	if modified := headerValue(h, "Last-Modified"); modified != "" {
-		return markModified + hashText([]byte(modified)), true
+		return markModified + hashText([]byte(modified)), true, true
 	}
-	return "", false
+	return "", false, true
 }
 
 // hashText is the first 16 bytes of SHA-256, in 22 characters.

@@ -132,7 +132,7 @@ func (s appHeader) Identify(v *revisit.Visit) {
 	if token := v.Request().Header.Get("X-App-Visitor"); token != "" {
 		v.Present(s.Via(), token)
 	}
-	v.Offer() // the app reads every answer
+	v.Offer(s.Via()) // the app reads every answer
 }
 
 func (s appHeader) Attach(v *revisit.Visit, h http.Header, status int) {

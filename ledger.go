@@ -62,6 +62,7 @@ var (
 	// ErrForgotten is returned for a session that the visitor has had forgotten.
 	ErrForgotten = errors.New("revisit: the session was forgotten")
 
+	errEnded   = fmt.Errorf("%w: its lifetime is over", ErrForgotten)
 	errApart   = errors.New("revisit: these sessions are not merged")
 	errCorrupt = errors.New("revisit: an alias points to a younger session")
 )
@@ -134,11 +135,16 @@ func setValue(r *Record, key string, v Value) (dirty bool, err error) {
 	switch {
 	case ok && (have.Text == v.Text || have.At.After(v.At)), !ok && v.Text == "":
 		return false, nil
-	case !ok && len(r.Values) >= maxValues:
-		return false, fmt.Errorf("%w: a session keeps %d", ErrValue, maxValues)
 	}
 	values := make(map[string]Value, len(r.Values)+1)
 	maps.Copy(values, r.Values)
+	if !ok && len(values) >= maxValues {
+		// Removed ones are kept only to win over older ones of a merge.
+		maps.DeleteFunc(values, func(_ string, v Value) bool { return v.Text == "" })
+		if len(values) >= maxValues {
+			return false, fmt.Errorf("%w: a session keeps %d", ErrValue, maxValues)
+		}
+	}
 	values[key] = v
 	r.Values = values
 	return true, nil
@@ -161,9 +167,14 @@ func (l *ledger) mint(c *change) Record {
 }
 
 // reborn returns a record for a token whose record is missing: the store has
-// lost or evicted it, or it had expired before it was confirmed.
-func (l *ledger) reborn(id ID) Record {
-	return Record{ID: id, Created: id.Time(), Expires: l.end(id)}
+// lost or evicted it, or it had expired before it was confirmed. A session past
+// its lifetime is not born again, though its younger aliases have tokens yet.
+func (l *ledger) reborn(id ID) (Record, error) {
+	r := Record{ID: id, Created: id.Time(), Expires: l.end(id)}
+	if !time.Now().Before(r.Expires) {
+		return r, errEnded
+	}
+	return r, nil
 }
 
 // end is when the tokens of a session end.
@@ -231,7 +242,9 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 			id = root.ID
 			continue
 		case errors.Is(err, ErrNotFound):
-			r = l.reborn(id)
+			if r, err = l.reborn(id); err != nil {
+				return Record{}, err
+			}
 		case err != nil:
 			l.count(err)
 			if failures++; failures > maxFailures || ctx.Err() != nil {
@@ -359,7 +372,7 @@ func (l *ledger) load(ctx context.Context, id ID) (Record, error) {
 		case err == nil:
 			return r, nil
 		case errors.Is(err, ErrNotFound):
-			return l.reborn(id), nil
+			return l.reborn(id)
 		}
 		l.count(err)
 		if failures > maxFailures || ctx.Err() != nil {
@@ -393,7 +406,7 @@ func (l *ledger) merge(ctx context.Context, root ID, c claim, permission Permiss
 		if b.ID.older(a.ID) {
 			older, younger = b, a
 		}
-		if !mayMerge(&older, &younger, permission) {
+		if !mayMerge(&older, &younger, permission) || c.follows && tag.Rivals >= maxRivals {
 			return Record{}, errApart
 		}
 
@@ -418,9 +431,7 @@ func (l *ledger) merge(ctx context.Context, root ID, c claim, permission Permiss
 		}
 		if tag.ID != younger.ID {
 			// Another request has merged these two, most likely, and counted.
-			if tag, _, terr := l.trace(ctx, c.id); terr == nil {
-				_ = l.meet(ctx, tag, -1)
-			}
+			l.unmeet(ctx, c.id)
 		}
 		if !errors.Is(err, ErrConflict) {
 			return Record{}, err
@@ -436,6 +447,16 @@ func (l *ledger) meet(ctx context.Context, tag Record, by int) error {
 	return l.swap(ctx, tag, old)
 }
 
+// unmeet takes a cookie back.
+func (l *ledger) unmeet(ctx context.Context, id ID) {
+	for {
+		tag, err := l.load(ctx, id)
+		if err != nil || !errors.Is(l.meet(ctx, tag, -1), ErrConflict) {
+			return
+		}
+	}
+}
+
 // mayMerge reports whether two sessions of one browser may become one.
 func mayMerge(older, younger *Record, permission Permission) bool {
 	if permission != Restore {
@@ -444,12 +465,17 @@ func mayMerge(older, younger *Record, permission Permission) bool {
 			return false
 		}
 	}
+	values := len(older.Values)
 	for key, v := range younger.Values {
-		if w, ok := older.Values[key]; ok && w.Text != v.Text {
+		w, ok := older.Values[key]
+		if ok && w.Text != v.Text {
 			return false
 		}
+		if !ok {
+			values++
+		}
 	}
-	return len(older.Absorbed)+1+len(younger.Absorbed) <= maxAbsorbed
+	return values <= maxValues && len(older.Absorbed)+1+len(younger.Absorbed) <= maxAbsorbed
 }
 
 // absorb finishes the merge of an alias and returns the session at the root.
@@ -471,13 +497,13 @@ func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
 			return Record{}, err
 		}
 		if !root.MergedInto.IsZero() {
-			if !root.MergedInto.older(into) {
-				return Record{}, errCorrupt
+			// That merge first: what it brings may hold this alias already.
+			if root, err = l.absorb(ctx, root); err != nil {
+				return Record{}, err
 			}
-			into = root.MergedInto
-			continue
 		}
-		if !slices.ContainsFunc(root.Absorbed, func(a Absorbed) bool { return a.ID == alias.ID }) {
+		known := slices.ContainsFunc(root.Absorbed, func(a Absorbed) bool { return a.ID == alias.ID })
+		if !known || !isEmpty(&alias) {
 			next := l.absorbed(root, alias)
 			err := l.swap(ctx, next, root.Version)
 			if err != nil {
@@ -486,11 +512,13 @@ func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
 				}
 				continue
 			}
-			l.stats.merged.Add(1)
+			if !known {
+				l.stats.merged.Add(1)
+			}
 			l.saved(root.Confirmed, &next)
 			root = next
 		}
-		if alias.Hits != 0 || alias.Visits != 0 || alias.Touches != nil || alias.Values != nil || alias.Absorbed != nil {
+		if !isEmpty(&alias) {
 			// If this fails, whoever meets the alias next does it.
 			_ = l.swap(ctx, l.emptied(alias), alias.Version)
 		}
@@ -516,12 +544,17 @@ func (l *ledger) absorbed(root, alias Record) Record {
 	}
 	next.Absorbed = slices.Clone(root.Absorbed)
 	for _, a := range append([]Absorbed{own}, alias.Absorbed...) {
-		if slices.ContainsFunc(next.Absorbed, func(b Absorbed) bool { return a.ID == b.ID }) {
-			continue
+		i := slices.IndexFunc(next.Absorbed, func(b Absorbed) bool { return a.ID == b.ID })
+		if i < 0 {
+			i = len(next.Absorbed)
+			next.Absorbed = append(next.Absorbed, Absorbed{ID: a.ID})
 		}
-		next.Absorbed = append(next.Absorbed, a)
-		next.Visits += a.Visits
-		next.Hits += a.Hits
+		// More than is known of it comes from an alias that the store had lost.
+		if have := &next.Absorbed[i]; a.Hits > have.Hits {
+			next.Visits += max(0, a.Visits-have.Visits)
+			next.Hits += a.Hits - have.Hits
+			have.Visits, have.Hits = max(a.Visits, have.Visits), a.Hits
+		}
 	}
 
 	for _, t := range alias.Touches {
@@ -547,6 +580,7 @@ func (l *ledger) absorbed(root, alias Record) Record {
 	}
 	next.LastSeen = later(root.LastSeen, alias.LastSeen)
 	next.Joins = max(root.Joins, alias.Joins)
+	next.Rivals = max(root.Rivals, alias.Rivals)
 	if alias.Confirmed && !root.Confirmed {
 		next.Confirmed, next.Expires = true, l.end(root.ID)
 	}
@@ -567,6 +601,11 @@ func overlap(older, younger *Record, gap time.Duration) bool {
 	return !first.Before(older.VisitStart) && first.Sub(older.LastHit) < gap
 }
 
+// isEmpty reports whether an alias has given all that it had to its root.
+func isEmpty(alias *Record) bool {
+	return alias.Hits == 0 && alias.Visits == 0 && len(alias.Touches) == 0 && len(alias.Values) == 0 && len(alias.Absorbed) == 0
+}
+
 // emptied returns an alias without the data, which its root has.
 func (l *ledger) emptied(alias Record) Record {
 	return Record{
@@ -575,9 +614,10 @@ func (l *ledger) emptied(alias Record) Record {
 	}
 }
 
-// forget replaces the session of id, all that it has absorbed and the aliases
-// between by tombstones. The session itself comes last: what fails before can
-// be done again. fresh is false if it was forgotten already.
+// forget replaces the session of id and all that it has absorbed by tombstones.
+// The session itself comes after those, and the alias by which it was found
+// last: what fails before can be done again. fresh is false if it was forgotten
+// already.
 func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
 	for at := id; ; {
 		r, err := l.load(ctx, at)
@@ -594,20 +634,21 @@ func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
 			continue
 		}
 		for _, a := range r.Absorbed {
+			if a.ID == id {
+				continue // the way to the root, for another try
+			}
 			if err := l.bury(ctx, a.ID); err != nil {
 				return false, err
 			}
 		}
-		if at != id { // an alias, which may not have been absorbed yet
-			if err := l.bury(ctx, id); err != nil {
-				return false, err
-			}
-		}
 		err = l.swap(ctx, l.tombstone(at), r.Version)
-		// After a conflict it may have absorbed another one.
-		if !errors.Is(err, ErrConflict) {
-			return err == nil, err
+		if errors.Is(err, ErrConflict) {
+			continue // it may have absorbed another one
 		}
+		if err == nil && at != id {
+			err = l.bury(ctx, id)
+		}
+		return err == nil, err
 	}
 }
 

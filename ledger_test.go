@@ -70,16 +70,15 @@ func TestTheLedgerAgainstAModel(t *testing.T) {
 		change(&f)
 		return f
 	}
-	runs := 12
-	if testing.Short() {
-		runs = 3
-	}
+	runs := 12 * full
 	for _, w := range []weather{
 		{"no faults", latency},
 		{"false conflicts", with(func(f *storetest.Faults) { f.FalseConflict = 0.05 })},
 		{"failures", with(func(f *storetest.Faults) { f.Fail = 0.05 })},
 		{"lost answers", with(func(f *storetest.Faults) { f.LoseAnswer, f.LoseConflict = 0.05, 0.05 })},
-		{"everything", with(func(f *storetest.Faults) { f.Fail, f.FalseConflict, f.LoseAnswer, f.LoseConflict = 0.05, 0.05, 0.05, 0.05 })},
+		{"everything", with(func(f *storetest.Faults) {
+			f.Fail, f.FalseConflict, f.LoseAnswer, f.LoseConflict = 0.05, 0.05, 0.05, 0.05
+		})},
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			for seed := range runs {
@@ -311,7 +310,7 @@ func TestParallelHitsAreCountedExactly(t *testing.T) {
 					// One writer, who folds the others in: two rounds of Load and Save.
 					assert.LessOrEqual(t, took, 4*latency)
 					if latency > 0 {
-						assert.EqualValues(t, 2, store.Saves()-saves)
+						assert.LessOrEqual(t, store.Saves()-saves, int64(2))
 					}
 				}
 			})
@@ -384,4 +383,183 @@ func (s *crashingStore) Save(ctx context.Context, r revisit.Record, old int64) e
 		return storetest.ErrInjected
 	}
 	return s.Store.Save(ctx, r, old)
+}
+
+// Three sessions in a row, the youngest merged into the middle one and emptied,
+// and the middle one's own merge broken off: what the youngest had counts once.
+func TestMergesInARowLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		store := &crashingStore{Store: memory, left: 1 << 30}
+		h := newTracker(t, revisit.Config{Store: store}).Handler(seen)
+		var b [3]*browser
+		var first [3]*http.Response
+		for i := range b {
+			b[i] = newBrowser(h)
+			first[i] = b[i].get(fmt.Sprint("/", i))
+			time.Sleep(time.Second)
+		}
+		claim := func(cookie, tag int) {
+			c := newBrowser(h)
+			if cookie >= 0 {
+				maps.Copy(c.cookies, b[cookie].cookies)
+			}
+			if tag >= 0 {
+				maps.Copy(c.tags, b[tag].tags)
+				c.get(fmt.Sprint("/", tag))
+				return
+			}
+			c.get("/")
+		}
+		claim(1, 2) // 2 into 1
+		store.left = 1
+		claim(0, 1) // 1 becomes an alias of 0, and no more
+		store.left = 1 << 30
+		claim(2, -1)
+		claim(1, -1)
+		claim(0, -1)
+		root := record(t, memory, first[0])
+		assert.EqualValues(t, 3+1+3, root.Hits)
+		assert.EqualValues(t, 1, root.Visits)
+		assert.Len(t, root.Absorbed, 2)
+	})
+}
+
+// An alias that the store has lost comes back as a session of its own: what is
+// set on it then must not vanish when it is merged again.
+func TestAnAliasThatWasLostKeepsWhatItGets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		store := &losingStore{Store: memory}
+		set := ""
+		tracker := newTracker(t, revisit.Config{Store: store})
+		b := newBrowser(tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s, ok := revisit.FromContext(r.Context()); ok && set != "" {
+				assert.NoError(t, s.Set(r.Context(), "lead", set))
+			}
+			seen(w, r)
+		})))
+		first := b.get("/old")
+		clear(b.cookies)
+		time.Sleep(time.Second)
+		second := b.get("/new")
+		young := b.clone()
+		b.get("/old")
+
+		require.NoError(t, store.lose(t.Context(), second))
+		set = "42"
+		clear(young.tags)
+		young.get("/else")
+		set = ""
+		b.get("/new") // the older one's cookie, the younger one's tag
+		assert.Equal(t, "42", record(t, memory, first).Values["lead"].Text)
+	})
+}
+
+// losingStore can lose a record, as an eviction or a backup does.
+type losingStore struct {
+	revisit.Store
+	lost revisit.ID
+}
+
+func (s *losingStore) lose(ctx context.Context, resp *http.Response) (err error) {
+	s.lost, err = revisit.ParseID(idOf(resp))
+	return err
+}
+
+func (s *losingStore) Load(ctx context.Context, id revisit.ID) (revisit.Record, error) {
+	if id == s.lost {
+		return revisit.Record{}, revisit.ErrNotFound
+	}
+	return s.Store.Load(ctx, id)
+}
+
+func (s *losingStore) Save(ctx context.Context, r revisit.Record, old int64) error {
+	if r.ID == s.lost && old == 0 {
+		have, err := s.Store.Load(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		s.lost, old = revisit.ID{}, have.Version
+	}
+	return s.Store.Save(ctx, r, old)
+}
+
+// Also if they all come at once, on a store that takes its time, no more than
+// eight strangers get through a leaked tag; and also if the tag is renewed with
+// each of them.
+func TestALeakedTagDiesInAFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		store := storetest.Faulty(memory, storetest.Faults{Latency: 2 * time.Millisecond})
+		var nodes []*revisit.Tracker
+		for range 3 {
+			nodes = append(nodes, newTracker(t, revisit.Config{Store: store, StoreTimeout: time.Minute}))
+		}
+		leak := newBrowser(nodes[0].Handler(seen))
+		leak.get("/")
+		time.Sleep(time.Second)
+		var wg sync.WaitGroup
+		for i := range 30 {
+			b := newBrowser(nodes[i%3].Handler(seen))
+			b.get("/home")
+			b.tags["/"] = leak.tags["/"]
+			wg.Go(func() { b.get("/") })
+		}
+		wg.Wait()
+		var merged int64
+		for _, n := range nodes {
+			merged += n.Stats().Merged
+		}
+		assert.LessOrEqual(t, merged, int64(8))
+		assert.Positive(t, merged)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		store := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer store.Close()
+		tracker := newTracker(t, revisit.Config{Store: store})
+		var victims []*browser
+		for range 30 {
+			b := newBrowser(tracker.Handler(seen))
+			b.get("/home")
+			victims = append(victims, b)
+			time.Sleep(time.Second)
+		}
+		tag := ""
+		for i := len(victims) - 1; i >= 0; i-- { // each one older than the last
+			b := victims[i]
+			b.tags["/"] = tag
+			b.get("/")
+			tag = b.tags["/"]
+		}
+		for _, b := range victims {
+			assert.LessOrEqual(t, len(record(t, store, b.get("/home")).Absorbed), 8)
+		}
+	})
+}
+
+// Of a browser whose twenty parts of a page carry a merged session's tag, only
+// one cookie was met.
+func TestOneCookieIsMetOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		store := storetest.Faulty(memory, storetest.Faults{Latency: 2 * time.Millisecond})
+		h := newTracker(t, revisit.Config{Store: store, StoreTimeout: time.Minute}).Handler(seen)
+		b := newBrowser(h)
+		first := b.get("/old")
+		clear(b.cookies)
+		time.Sleep(time.Second)
+		b.get("/new")
+		var wg sync.WaitGroup
+		for range 20 {
+			c := b.clone()
+			wg.Go(func() { c.get("/old") })
+		}
+		wg.Wait()
+		assert.Equal(t, 1, record(t, memory, first).Rivals)
+	})
 }

@@ -11,18 +11,21 @@ import (
 // MemoryOptions are the options of a memory store. The zero value is a good
 // default.
 type MemoryOptions struct {
-	// MaxSessions bounds the store: how many records it keeps, tombstones and
-	// aliases included. When it is full, a new session takes the place of the
+	// MaxSessions bounds the store: how many sessions it keeps, aliases
+	// included. When it is full, a new session takes the place of the
 	// oldest one that is unconfirmed; if all are confirmed, of one that was not
 	// seen for long. Default 100,000.
+	//
+	// Tombstones, which are never evicted, have as many places of their own:
+	// when these are full, Forget fails.
 	MaxSessions int
 
 	// SweepEvery is how often expired records are removed. Default a minute.
 	SweepEvery time.Duration
 }
 
-// ErrFull is what a memory store returns from Save when it holds nothing but
-// tombstones, which it never evicts.
+// ErrFull is what a memory store returns from Save when it has no room for
+// another tombstone: those are never evicted.
 var ErrFull = errors.New("revisit: the memory store is full of tombstones")
 
 // A MemoryStore keeps records in this process, and loses them with it: the
@@ -39,7 +42,8 @@ var _ Store = (*MemoryStore)(nil)
 type memoryShard struct {
 	mu      sync.Mutex
 	records map[ID]*memoryRecord
-	max     int
+	max     int // sessions, and tombstones beside them
+	tombs   int
 
 	// The unconfirmed ones in the order of their creation, a ring whose head is
 	// no record: a flood of clients that never return pushes out itself.
@@ -60,6 +64,9 @@ func (r *memoryRecord) unlink() {
 
 func (s *memoryShard) remove(r *memoryRecord) {
 	r.unlink()
+	if r.Forgotten {
+		s.tombs--
+	}
 	delete(s.records, r.ID)
 }
 
@@ -165,13 +172,19 @@ func (m *MemoryStore) Save(ctx context.Context, r Record, old int64) error {
 	if version != old {
 		return ErrConflict
 	}
+	if r.Forgotten && s.tombs >= s.max && (have == nil || !have.Forgotten) {
+		return ErrFull
+	}
 	if have == nil {
-		if len(s.records) < s.max {
+		if have = s.room(r.Forgotten, now); have == nil {
 			have = new(memoryRecord)
-		} else if have = s.evict(now); have == nil {
-			return ErrFull
 		}
 		s.records[r.ID] = have
+	}
+	if r.Forgotten && !have.Forgotten {
+		s.tombs++
+	} else if !r.Forgotten && have.Forgotten {
+		s.tombs--
 	}
 	have.Record = r
 	switch listed := have.next != nil; {
@@ -184,9 +197,12 @@ func (m *MemoryStore) Save(ctx context.Context, r Record, old int64) error {
 	return nil
 }
 
-// evict takes a record out and returns its memory, nil if there are nothing but
-// tombstones.
-func (s *memoryShard) evict(now time.Time) *memoryRecord {
+// room takes a session out if there is none for another one, and returns its
+// memory.
+func (s *memoryShard) room(tombstone bool, now time.Time) *memoryRecord {
+	if tombstone || len(s.records)-s.tombs < s.max {
+		return nil
+	}
 	victim := s.probation.next
 	if victim == &s.probation {
 		victim = nil
@@ -203,9 +219,8 @@ func (s *memoryShard) evict(now time.Time) *memoryRecord {
 			}
 		}
 	}
-	if victim != nil {
-		s.remove(victim)
-	}
+	s.remove(victim)
+	*victim = memoryRecord{}
 	return victim
 }
 

@@ -89,3 +89,20 @@ func TestTheSweeperRemovesWhatHasExpiredUntilClose(t *testing.T) {
 		assert.Equal(t, 1, m.Len())
 	})
 }
+
+// Anybody can have sessions made and forgotten: that must not leave a store
+// without room.
+func TestAFloodOfTombstonesLeavesRoomForSessions(t *testing.T) {
+	m := revisit.NewMemoryStore(revisit.MemoryOptions{MaxSessions: 200})
+	defer m.Close()
+	tracker := newTracker(t, revisit.Config{Store: m, Consent: revisit.OptOut("no")})
+	h := tracker.Handler(seen)
+	for range 300 {
+		b := newBrowser(h)
+		b.get("/")
+		b.get("/", typed, header("Dnt", "1"))
+	}
+	b := newBrowser(h)
+	assert.True(t, hasToken(b.get("/")))
+	assert.Equal(t, "cookie", viaOf(b.get("/")))
+}

@@ -30,7 +30,8 @@ type response struct {
 // heldBody is what a handler has written, header and body, while it is held
 // back.
 type heldBody struct {
-	body []byte
+	body     []byte
+	declared int // Content-Length, -1 for none
 	// The header is the one of WriteHeader: what the handler changes in it later
 	// counts for nothing, but for trailers.
 	names []string
@@ -49,11 +50,28 @@ var heldBodies = sync.Pool{New: func() any { return new(heldBody) }}
 
 func hold(h http.Header) *heldBody {
 	b := heldBodies.Get().(*heldBody)
+	b.declared = -1
+	if n, err := strconv.Atoi(headerValue(h, "Content-Length")); err == nil {
+		b.declared = n
+	}
 	for name, lines := range h {
 		b.names = append(b.names, name)
 		b.lines = append(b.lines, slices.Clip(lines)) // Header.Add must not write behind
 	}
 	return b
+}
+
+// hash speaks for the body and for what the header says of it: a 304 must not
+// keep a wrong Content-Type in the client's cache.
+func (b *heldBody) hash(h http.Header) string {
+	n := len(b.body)
+	for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language"} {
+		b.body = append(b.body, headerValue(h, name)...)
+		b.body = append(b.body, 0)
+	}
+	text := hashText(b.body)
+	b.body = b.body[:n]
+	return text
 }
 
 func (b *heldBody) free() {
@@ -81,7 +99,8 @@ func (b *heldBody) restore(h http.Header) (trailers http.Header) {
 
 // What a ResponseWriter can do besides is asked by type assertion, so it is
 // claimed only where the server's can: Flush and Hijack on HTTP/1.1, Flush and
-// Push on HTTP/2. ResponseController finds the rest through Unwrap.
+// Push on HTTP/2. ResponseController finds the rest through Unwrap; it must not
+// find Hijack there, because then we would not know.
 type (
 	flusher       struct{ *response }
 	hijacker      struct{ *response }
@@ -103,7 +122,7 @@ func (w flushPusher) Push(target string, opts *http.PushOptions) error {
 // hook returns the writer for the handler.
 func (w *response) hook() http.ResponseWriter {
 	_, flush := w.ResponseWriter.(http.Flusher)
-	_, hijack := w.ResponseWriter.(http.Hijacker)
+	hijack := reaches[http.Hijacker](w.ResponseWriter)
 	_, push := w.ResponseWriter.(http.Pusher)
 	switch {
 	case flush && hijack:
@@ -173,7 +192,7 @@ func (w *response) release(done bool) error {
 	h := w.Header()
 	trailers := held.restore(h)
 	if done {
-		w.v.body, w.v.bodyHash = bodyWhole, hashText(held.body)
+		w.v.body, w.v.bodyHash = bodyWhole, held.hash(h)
 	}
 	w.v.attach(h, w.status)
 	if w.v.notModified {
@@ -194,36 +213,35 @@ func (w *response) release(done bool) error {
 }
 
 func (w *response) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	if w.held != nil {
-		if len(w.held.body)+len(p) <= w.v.holdLimit {
-			w.held.body = append(w.held.body, p...)
-			return len(p), nil
-		}
-		if err := w.release(false); err != nil {
-			return 0, err
-		}
+	if held, err := holdBack(w, p); held || err != nil {
+		return len(p), err
 	}
 	return w.ResponseWriter.Write(p)
 }
 
 // WriteString spares io.WriteString a copy.
 func (w *response) WriteString(s string) (int, error) {
+	if held, err := holdBack(w, s); held || err != nil {
+		return len(s), err
+	}
+	return io.WriteString(w.ResponseWriter, s)
+}
+
+// holdBack takes p if the body is held back and p fits. What was held is on its
+// way otherwise.
+func holdBack[T []byte | string](w *response, p T) (held bool, err error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.held != nil && len(w.held.body)+len(s) <= w.v.holdLimit {
-		w.held.body = append(w.held.body, s...)
-		return len(s), nil
+	if w.held == nil {
+		return false, nil
 	}
-	if w.held != nil {
-		if err := w.release(false); err != nil {
-			return 0, err
-		}
+	after := len(w.held.body) + len(p)
+	if after > w.v.holdLimit || w.held.declared >= 0 && after > w.held.declared {
+		return false, w.release(false) // more than was declared is the server's to refuse
 	}
-	return io.WriteString(w.ResponseWriter, s)
+	w.held.body = append(w.held.body, p...)
+	return true, nil
 }
 
 // ReadFrom keeps the server's way of sending a file without copying it.
@@ -255,7 +273,7 @@ func (w writer1) Write(p []byte) (int, error) { return w.w.Write(p) }
 // FlushError is what http.ResponseController calls. Without it Flush would go
 // past us, and the header out without the strategy.
 func (w *response) FlushError() error {
-	if !canFlush(w.ResponseWriter) {
+	if !reaches[http.Flusher](w.ResponseWriter) && !reaches[interface{ FlushError() error }](w.ResponseWriter) {
 		return http.ErrNotSupported
 	}
 	if w.status == 0 {
@@ -269,11 +287,11 @@ func (w *response) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// canFlush looks where ResponseController.Flush does.
-func canFlush(w http.ResponseWriter) bool {
+// reaches looks where http.ResponseController does.
+func reaches[T any](w http.ResponseWriter) bool {
 	for {
 		switch t := w.(type) {
-		case interface{ FlushError() error }, http.Flusher:
+		case T:
 			return true
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = t.Unwrap()
@@ -284,6 +302,9 @@ func canFlush(w http.ResponseWriter) bool {
 }
 
 func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if w.held != nil {
+		w.release(false) // the server sends the header before it lets go
+	}
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	w.hijacked = w.hijacked || err == nil
 	return conn, rw, err
@@ -310,7 +331,7 @@ func (v *Visit) attach(h http.Header, status int) {
 	}
 	v.attached = true
 	switch {
-	case v.clearing:
+	case v.clearing.Load():
 		v.tracker.strategy.Clear(v, h, status)
 	case v.session.tracker != nil:
 		v.tracker.strategy.Attach(v, h, status)

@@ -123,6 +123,28 @@ func TestTheHandlerDoesNotNotice(t *testing.T) {
 			w.Header().Set("Content-Length", "5")
 			io.WriteString(w, "hello")
 		},
+		"more than was declared": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "5")
+			io.WriteString(w, "hello")
+			if _, err := io.WriteString(w, "\n"); err != nil {
+				assert.ErrorIs(t, err, http.ErrContentLength)
+			}
+		},
+		"less than was declared": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "50")
+			io.WriteString(w, "hello")
+		},
+		"Hijack after WriteHeader": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(http.StatusOK)
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				return // HTTP/2
+			}
+			rw.WriteString("raw")
+			rw.Flush()
+			conn.Close()
+		},
 		"a large declared length": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "100000")
 			w.Write(bytes.Repeat([]byte("x"), 100000))
@@ -373,6 +395,31 @@ func TestWhatTheServersWriterCannotDoIsNotClaimed(t *testing.T) {
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	assert.Equal(t, "hello", w.body.String())
 	assert.NotEmpty(t, w.header.Get("Etag"))
+}
+
+// A writer that says what it can do through Unwrap only.
+type unwrapper struct{ w http.ResponseWriter }
+
+func (u unwrapper) Header() http.Header         { return u.w.Header() }
+func (u unwrapper) WriteHeader(status int)      { u.w.WriteHeader(status) }
+func (u unwrapper) Write(p []byte) (int, error) { return u.w.Write(p) }
+func (u unwrapper) Unwrap() http.ResponseWriter { return u.w }
+
+func TestAnUpgradeThroughUnwrapIsNoticed(t *testing.T) {
+	tracker := newTracker(t, revisit.Config{})
+	h := tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer conn.Close()
+		rw.WriteString("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nraw")
+		rw.Flush()
+	}))
+	s, errs := serve(t, wires[0], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(unwrapper{w}, r) }))
+	assert.Equal(t, "raw", ask(t, s, "GET", "/", nil).body)
+	assert.Empty(t, errs.String())
+	assert.Zero(t, tracker.Stats().New, "nobody was told of the session")
 }
 
 func TestFilesTakeTheServersWay(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -132,11 +133,11 @@ func (s *Session) Set(ctx context.Context, key, text string) error {
 	if s.Unverified {
 		return ErrUnverified
 	}
-	c := change{key: key, text: text, at: milli(time.Now())}
+	c := change{key: strings.Clone(key), text: strings.Clone(text), at: milli(time.Now())}
 	if s.tracker == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		_, err := setValue(&s.record, key, Value{Text: text, At: c.at})
+		_, err := setValue(&s.record, c.key, Value{Text: c.text, At: c.at})
 		return err
 	}
 	if err := s.create(ctx); err != nil {

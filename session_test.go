@@ -1,11 +1,14 @@
 package revisit_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -185,7 +188,14 @@ func TestForget(t *testing.T) {
 		before := b.clone()
 		resp := b.get("/", typed, header("X-Forget", "yes"))
 		assert.False(t, hasToken(resp), name)
-		assert.Empty(t, b.cookies, "%s: the cookie has expired with the answer", name)
+		if name == "cookie" {
+			// Nobody looks at the header of this answer: the next one does it.
+			require.NotEmpty(t, b.cookies)
+			assert.NotEqual(t, before.cookies, func() map[string]string { b.get("/"); return b.cookies }())
+			b.cookies = maps.Clone(before.cookies)
+			b.get("/", image)
+		}
+		assert.Empty(t, b.cookies, "%s: the cookie has expired", name)
 		assert.Contains(t, log.String(), idOf(first), "the ID is logged")
 
 		r := record(t, store, first)
@@ -350,9 +360,16 @@ func TestForgetFailsLoudly(t *testing.T) {
 	full := revisit.NewMemoryStore(revisit.MemoryOptions{MaxSessions: 2})
 	defer full.Close()
 	tracker = newTracker(t, revisit.Config{Store: full})
-	require.NoError(t, tracker.Forget(t.Context(), revisit.ID{1}))
-	require.NoError(t, tracker.Forget(t.Context(), revisit.ID{2}))
-	assert.ErrorIs(t, tracker.Forget(t.Context(), revisit.ID{3}), revisit.ErrFull, "tombstones are not evicted")
+	b := newBrowser(tracker.Handler(seen))
+	fresh, err := revisit.ParseID(idOf(b.get("/")))
+	require.NoError(t, err)
+	for i := range 3 {
+		id := fresh
+		id[15] += byte(i)
+		err = tracker.Forget(t.Context(), id)
+	}
+	assert.ErrorIs(t, err, revisit.ErrFull, "tombstones are not evicted")
+	assert.True(t, hasToken(newBrowser(tracker.Handler(seen)).get("/")), "and leave room for sessions")
 }
 
 func TestNewNamesEveryFault(t *testing.T) {
@@ -422,4 +439,133 @@ func TestAHandlerWrappedTwiceCountsOnce(t *testing.T) {
 	inner := newTracker(t, revisit.Config{Consent: grant(revisit.Unasked)})
 	b = newBrowser(tracker.Handler(inner.Handler(seen)))
 	assert.Empty(t, idOf(b.get("/")))
+	before := tracker.Stats().New
+	newBrowser(tracker.Handler(inner.Handler(tracker.Handler(seen)))).get("/")
+	assert.EqualValues(t, before+1, tracker.Stats().New)
+}
+
+func TestForgetByAnAliasCanBeTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		store := &crashingStore{Store: memory, left: 1 << 30}
+		tracker := newTracker(t, revisit.Config{Store: store})
+		b := newBrowser(tracker.Handler(seen))
+		first := b.get("/old")
+		clear(b.cookies)
+		time.Sleep(time.Second)
+		second := b.get("/new")
+		require.Equal(t, idOf(first), idOf(b.get("/old")))
+		alias, _ := revisit.ParseID(idOf(second))
+		for broken := range 3 {
+			store.left = broken
+			err := tracker.Forget(t.Context(), alias)
+			assert.Equal(t, broken < 2, err != nil, "broken after %d", broken)
+		}
+		store.left = 1 << 30
+		assert.True(t, record(t, memory, first).Forgotten)
+		assert.True(t, record(t, memory, second).Forgotten)
+	})
+}
+
+// If a no could not be carried out, the carriers stay: the next request brings
+// them again.
+func TestANoThatFailedIsTriedAgain(t *testing.T) {
+	memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+	defer memory.Close()
+	store := storetest.Faulty(memory, storetest.Faults{})
+	consent := revisit.Restore
+	tracker := newTracker(t, revisit.Config{Store: store, Consent: func(*http.Request) revisit.Permission { return consent }})
+	b := newBrowser(tracker.Handler(seen))
+	first := b.get("/")
+	consent = revisit.Deny
+	store.Set(storetest.Faults{Fail: 1})
+	resp := b.get("/")
+	assert.Empty(t, idOf(resp))
+	assert.NotEmpty(t, b.cookies)
+	store.Set(storetest.Faults{})
+	b.get("/")
+	assert.Empty(t, b.cookies)
+	assert.True(t, record(t, memory, first).Forgotten)
+}
+
+func TestAForgottenCarrierIsClearedByWhateverComesNext(t *testing.T) {
+	tracker := newTracker(t, revisit.Config{})
+	b := newBrowser(tracker.Handler(seen))
+	id, err := revisit.ParseID(idOf(b.get("/")))
+	require.NoError(t, err)
+	require.NoError(t, tracker.Forget(t.Context(), id))
+	resp := b.get("/", image) // of a kind that starts no session
+	assert.Empty(t, viaOf(resp))
+	assert.Equal(t, http.StatusOK, resp.StatusCode)
+	assert.Empty(t, b.cookies)
+	assert.Empty(t, b.tags["/"])
+}
+
+type panickyStore struct{ revisit.Store }
+
+func (panickyStore) Load(context.Context, revisit.ID) (revisit.Record, error) { panic("a bug") }
+
+func TestAStoreThatPanicsCostsNoPage(t *testing.T) {
+	memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+	defer memory.Close()
+	b := newBrowser(newTracker(t, revisit.Config{Store: memory}).Handler(seen))
+	first := b.get("/")
+	tracker := newTracker(t, revisit.Config{Store: panickyStore{memory}})
+	b.handler = tracker.Handler(seen)
+	for range 3 {
+		assert.Equal(t, idOf(first), idOf(b.get("/")))
+	}
+	assert.EqualValues(t, 3, tracker.Stats().Unverified)
+	assert.ErrorContains(t, tracker.Forget(t.Context(), revisit.ID{1}), "panicked")
+}
+
+// A session ends with its lifetime, also if younger ones were merged into it.
+func TestASessionPastItsLifetimeIsNotRevivedByAnAlias(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracker := newTracker(t, revisit.Config{Lifetime: 10 * time.Hour})
+		b := newBrowser(tracker.Handler(seen))
+		first := b.get("/old")
+		clear(b.cookies)
+		time.Sleep(6 * time.Hour)
+		b.get("/new")
+		young := b.clone()
+		require.Equal(t, idOf(first), idOf(b.get("/old")))
+		time.Sleep(5 * time.Hour)
+		clear(young.cookies)
+		resp := young.get("/new")
+		assert.Equal(t, "new", viaOf(resp))
+		assert.NotEqual(t, idOf(first), idOf(resp))
+	})
+}
+
+func TestRemovedValuesGiveTheirPlaceBack(t *testing.T) {
+	s := revisit.NewSession(revisit.Record{}, "cookie")
+	for i := range 100 {
+		require.NoError(t, s.Set(t.Context(), fmt.Sprint("k", i), "x"))
+		require.NoError(t, s.Set(t.Context(), fmt.Sprint("k", i), ""))
+	}
+	require.NoError(t, s.Set(t.Context(), "lead", "42"))
+}
+
+// What a session keeps must not hold on to the request that it came with.
+func TestAStoredTouchDoesNotPinItsRequest(t *testing.T) {
+	tracker := newTracker(t, revisit.Config{})
+	h := tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, _ := revisit.FromContext(r.Context())
+		assert.NoError(t, s.Set(r.Context(), "q", r.URL.Query().Get("q")[:3]))
+	}))
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for i := range 50 {
+		r := httptest.NewRequest("GET", fmt.Sprintf("/p%d?utm_source=a%d&q=", i, i)+strings.Repeat("y", 1<<20), nil)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	assert.EqualValues(t, 50, tracker.Stats().New)
+	assert.Less(t, heap(), before+10<<20)
 }

@@ -40,7 +40,7 @@ type counters struct {
 	names     []string // of the strategies
 	returning []atomic.Int64
 
-	complaints, leaks rare
+	complaints, leaks, denials rare
 }
 
 func newCounters(strategies []Strategy) *counters {

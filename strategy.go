@@ -3,6 +3,7 @@ package revisit
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,9 +47,8 @@ type Visit struct {
 	hit        bool // a page view
 	mayMint    bool // of a kind that starts sessions
 	foreign    bool // a subresource of another site's page: never read nor answered with a token
-	offered    bool // a strategy can carry a new token
+	offers     uint // a bit for each strategy, by rank, that can carry a new token
 	hooked     bool // the header of the response is of interest
-	clearing   bool // the carriers are to go
 	attached   bool // Attach or Clear has been called
 	resent     bool // the handler was made to answer 200, so that a stored tag is replaced
 
@@ -61,6 +61,8 @@ type Visit struct {
 	few      [3]carrier // room for carriers
 	session  Session    // tracker is nil if there is none
 	change   [1]change  // room for what this request does to the session
+
+	clearing atomic.Bool // the carriers are to go; Forget may be called from another goroutine
 
 	// One allocation holds all that a request needs.
 	scratch  scratch
@@ -143,12 +145,14 @@ func (v *Visit) Present(purpose, token string) bool {
 // Carried reports whether anything was presented for the purpose, valid or not.
 func (v *Visit) Carried(purpose string) bool { return v.carrier(purpose) != nil }
 
-// Offer says that the strategy could carry a new token on the response to this
-// request. Without an offer no session is started, since nobody would know it
-// again.
-func (v *Visit) Offer() { v.offered = true }
+// Offer says that the strategy could carry a new token for the purpose on the
+// response to this request. Without an offer no session is started, since nobody
+// would know it again.
+func (v *Visit) Offer(purpose string) { v.offers |= 1 << v.tracker.rank(purpose) }
 
-// Hook asks for Attach to be called even if no carrier is due.
+// Hook asks for Attach to be called even if the client's carriers are as they
+// should be. Otherwise it is called only if a carrier is due that was offered or
+// presented, because every look at the header of a response has its price.
 func (v *Visit) Hook() { v.hooked = true }
 
 // New reports whether the session was started by this request.
@@ -163,7 +167,7 @@ func (v *Visit) Expires() time.Time { return v.session.ID.Time().Add(v.tracker.l
 // that is missing is not due, because it may have been cleared on purpose; it
 // is for a new session, which has none yet.
 func (v *Visit) Due(purpose string) bool {
-	if v.session.tracker == nil || v.session.Unverified || v.clearing {
+	if v.session.tracker == nil || v.session.Unverified || v.clearing.Load() {
 		return false
 	}
 	c := v.carrier(purpose)
@@ -204,7 +208,7 @@ func (v *Visit) Seal(purpose string, h http.Header) (token string, ok bool) {
 
 // sealable reports whether a token may be given out at all.
 func (v *Visit) sealable(purpose string) bool {
-	if v.session.tracker == nil || v.clearing || v.foreign {
+	if v.session.tracker == nil || v.clearing.Load() || v.foreign {
 		return false
 	}
 	c := v.carrier(purpose)
@@ -238,11 +242,11 @@ type visitContext struct {
 
 type (
 	sessionKey struct{}
-	visitKey   struct{}
+	visitKey   struct{ tracker *Tracker }
 )
 
 func (c *visitContext) Value(key any) any {
-	switch key.(type) {
+	switch key := key.(type) {
 	case sessionKey:
 		// Never the session of another Tracker further out.
 		if c.v.session.tracker == nil {
@@ -250,13 +254,15 @@ func (c *visitContext) Value(key any) any {
 		}
 		return &c.v.session
 	case visitKey:
-		return c.v
+		if key.tracker == c.v.tracker {
+			return c.v
+		}
 	}
 	return c.Context.Value(key)
 }
 
-// visitOf returns the innermost Visit of ctx, nil for none.
-func visitOf(ctx context.Context) *Visit {
-	v, _ := ctx.Value(visitKey{}).(*Visit)
+// visit returns the Visit of the request that ctx belongs to, nil for none.
+func (t *Tracker) visit(ctx context.Context) *Visit {
+	v, _ := ctx.Value(visitKey{t}).(*Visit)
 	return v
 }

@@ -576,3 +576,91 @@ func TestKeyRotationReSealsTheCarriers(t *testing.T) {
 	old.handler = b.handler
 	assert.Equal(t, "new", viaOf(old.get("/")))
 }
+
+func TestATagThatCannotBeCarriedIsLeftAsItIs(t *testing.T) {
+	for name, set := range map[string]func(http.Header){
+		"no quotes":        func(h http.Header) { h.Set("Etag", "v1") },
+		"two lines":        func(h http.Header) { h["Etag"] = []string{`"v1"`, `"v2"`} },
+		"none on purpose":  func(h http.Header) { h["Etag"] = nil },
+		"another spelling": func(h http.Header) { h["ETag"] = []string{`"v1"`} },
+	} {
+		tracker := newTracker(t, revisit.Config{Strategy: revisit.ETag{}})
+		var want http.Header
+		resp := newBrowser(tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			set(w.Header())
+			want = w.Header().Clone()
+			w.WriteHeader(http.StatusOK)
+		}))).get("/")
+		assert.Equal(t, want, resp.Header, name)
+	}
+}
+
+func TestOnlyGETAndHEADCarryTags(t *testing.T) {
+	tracker := newTracker(t, revisit.Config{})
+	b := newBrowser(tracker.Handler(seen))
+	b.get("/")
+	for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS", "PATCH"} {
+		resp := b.do(method, "/", fetch)
+		assert.Equal(t, "cookie", viaOf(resp), method)
+		assert.Empty(t, resp.Header["Etag"], method)
+		assert.Empty(t, resp.Header["Cache-Control"], method)
+	}
+}
+
+func TestAHashSpeaksForTheContentTypeToo(t *testing.T) {
+	kind := "text/plain"
+	tracker := newTracker(t, revisit.Config{Strategy: revisit.ETag{}})
+	b := newBrowser(tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		io.WriteString(w, "<p>hello")
+	})))
+	b.get("/")
+	assert.Equal(t, http.StatusNotModified, b.get("/").StatusCode)
+	kind = "text/html"
+	assert.Equal(t, http.StatusOK, b.get("/").StatusCode)
+}
+
+// Parts with different strong tags must not be put together (RFC 9110, section
+// 15.3.7.3), so a resumed download keeps its tag whatever became of the session.
+func TestAResumedDownloadKeepsItsTagAfterAMerge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content := "0123456789"
+		tracker := newTracker(t, revisit.Config{})
+		h := tracker.Handler(pages(&content)["strong"])
+		b := newBrowser(h)
+		b.get("/old")
+		clear(b.cookies)
+		time.Sleep(time.Second)
+		b.get("/big")
+		tag := b.tags["/big"]
+		b.get("/old")
+		require.EqualValues(t, 1, tracker.Stats().Merged)
+		for _, field := range []string{"If-Range", "If-Match"} {
+			r := b.request("GET", "/big", typed, header("Range", "bytes=5-"), header(field, tag))
+			r.Header.Del("If-None-Match")
+			resp := b.send(r)
+			assert.Equal(t, http.StatusPartialContent, resp.StatusCode)
+			assert.Equal(t, tag, resp.Header.Get("Etag"), field)
+		}
+	})
+}
+
+// Whoever asks to be forgotten on a page that shared caches keep must not have
+// everybody else's cookie deleted.
+func TestForgetWritesNothingIntoASharedAnswer(t *testing.T) {
+	for _, strategy := range []revisit.Strategy{revisit.Cookie{}, revisit.ETag{}, nil} {
+		tracker := newTracker(t, revisit.Config{Strategy: strategy})
+		b := newBrowser(tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s, ok := revisit.FromContext(r.Context()); ok && !s.New() {
+				assert.NoError(t, tracker.Forget(r.Context(), s.ID))
+				w.Header().Set("Cache-Control", "public, max-age=600")
+			}
+			seen(w, r)
+		})))
+		b.get("/")
+		resp := b.get("/")
+		assert.Equal(t, "public, max-age=600", resp.Header.Get("Cache-Control"))
+		assert.Empty(t, resp.Header["Set-Cookie"])
+		assert.Empty(t, resp.Header["Etag"])
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -107,8 +108,11 @@ func New(c Config) (*Tracker, error) {
 		lifetime: c.Lifetime,
 		stats:    newCounters(strategies),
 		logger:   c.Logger,
-		close:    closeStore,
 	}
+	t.close = sync.OnceValue(func() error {
+		t.ledger.idle(t.ledger.timeout)
+		return closeStore()
+	})
 	t.names = t.stats.names
 	t.ledger = &ledger{
 		store: c.Store, lifetime: c.Lifetime, visitGap: c.VisitGap, timeout: c.StoreTimeout,
@@ -180,7 +184,7 @@ type handler struct {
 // ServeHTTP is the way of a request.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t := h.tracker
-	if outer := visitOf(r.Context()); outer != nil && outer.tracker == t {
+	if t.visit(r.Context()) != nil {
 		h.next.ServeHTTP(w, r)
 		return
 	}
@@ -266,9 +270,10 @@ func (t *Tracker) settle(v *Visit) {
 		}
 	case Deny:
 		t.stats.denied.Add(1)
-		if len(v.carriers) > 0 {
+		// What could not be forgotten keeps its carriers: the next request tries
+		// again.
+		if len(v.carriers) > 0 && t.deny(v) {
 			v.clear()
-			t.deny(v)
 		}
 	default:
 		t.stats.unasked.Add(1)
@@ -290,6 +295,7 @@ func (t *Tracker) recognise(v *Visit) {
 	}
 
 	var room [3]claim
+	forgotten := false
 	if claims := v.claims(room[:0]); len(claims) > 0 {
 		record, via, err := t.arrive(v, claims)
 		if err == nil {
@@ -298,7 +304,8 @@ func (t *Tracker) recognise(v *Visit) {
 			v.replaceStored()
 			return
 		}
-		if !errors.Is(err, ErrForgotten) {
+		forgotten = errors.Is(err, ErrForgotten)
+		if !forgotten {
 			// The token is proof enough of who it is, and that is all there is.
 			t.stats.drop(err)
 			t.stats.unverified.Add(1)
@@ -308,11 +315,13 @@ func (t *Tracker) recognise(v *Visit) {
 			return
 		}
 	}
-	if v.mayMint && v.offered {
+	if v.mayMint && v.offers != 0 {
 		record := t.ledger.mint(c)
 		v.open(record.ID, viaNew, record)
 		v.session.saved = false
 		v.replaceStored()
+	} else if forgotten {
+		v.clear()
 	}
 }
 
@@ -359,8 +368,10 @@ func (v *Visit) open(id ID, via string, record Record) {
 	if v.hooked {
 		return
 	}
-	for _, name := range v.tracker.names {
-		v.hooked = v.hooked || v.Due(name)
+	for i, name := range v.tracker.names {
+		if (v.offers&(1<<i) != 0 || v.Carried(name)) && v.Due(name) {
+			v.hooked = true
+		}
 	}
 }
 
@@ -374,26 +385,34 @@ func (t *Tracker) rank(via string) int {
 	return 0
 }
 
-// deny forgets the sessions of the valid tokens.
-func (t *Tracker) deny(v *Visit) {
+// forgetLimit is how many times StoreTimeout it may take to forget a session,
+// which is a few writes for each session that was merged into it. A request does
+// not wait that long.
+const forgetLimit = 20
+
+// deny forgets the sessions of the valid tokens, and reports whether it could.
+func (t *Tracker) deny(v *Visit) bool {
+	done := true
 	for i := range v.carriers {
 		id := v.carriers[i].id
 		if id.IsZero() || v.carriers[i].ambiguous {
 			continue
 		}
-		_, err := within(t.ledger, v.context.Context, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, t.forget(ctx, id)
-		})
-		if err != nil {
+		if err := t.forget(v.context.Context, id, t.ledger.timeout); err != nil {
+			done = false
 			t.stats.drop(err)
-			t.logger.Error("revisit: a session whose visitor said no could not be forgotten", "session", id, "error", err)
+			if times, ok := t.stats.denials.now(); ok {
+				t.logger.Error("revisit: a session whose visitor said no could not be forgotten yet", "session", id, "error", err, "times", times)
+			}
 		}
 	}
+	return done
 }
 
 // clear has the carriers taken away from the client.
 func (v *Visit) clear() {
-	v.clearing, v.hooked = true, true
+	v.clearing.Store(true)
+	v.hooked = true
 	v.replaceStored()
 }
 
@@ -412,7 +431,7 @@ func (v *Visit) stored(purpose string) {
 func (v *Visit) replaceStored() {
 	for i := range v.carriers {
 		c := &v.carriers[i]
-		if !c.stored || c.ambiguous || !v.clearing && c.id == v.session.ID && !c.old {
+		if !c.stored || c.ambiguous || !v.clearing.Load() && c.id == v.session.ID && !c.old {
 			continue
 		}
 		if !v.seedable() || hasStar(v.request.Header["If-None-Match"]) {
@@ -464,36 +483,34 @@ func (v *Visit) giveBack(r *http.Request) {
 // Forget removes all that is stored about the session of id and about those
 // that were merged into it. A tombstone stays in its place for 400 days, longer
 // than any token lasts, so that none of them brings the session back; the ID is
-// logged, so that the log can be replayed over a restored backup. Called in a
-// handler for its own session, it also clears the client's carriers.
+// logged, so that the log can be replayed over a restored backup.
 //
-// An error means that the session may still be there: try again.
+// Called in a handler for its own session, it also has the client's carriers
+// cleared: with this response, if its header is looked at (always under ETag,
+// and where a carrier was about to be written), else with the next one.
+//
+// An error means that the session may still be there: try again. Forget gives
+// up after twenty times Config.StoreTimeout.
 func (t *Tracker) Forget(ctx context.Context, id ID) error {
-	if err := t.forget(ctx, id); err != nil {
+	if err := t.forget(ctx, id, forgetLimit*t.ledger.timeout); err != nil {
 		return fmt.Errorf("revisit: forget %v: %w", id, err)
 	}
-	v := visitOf(ctx)
-	if v == nil || v.tracker != t || v.session.tracker == nil || v.session.ID != id {
-		return nil
-	}
-	v.clearing = true
-	if !v.hooked {
-		// Nobody looks at the header when it goes: write it now.
-		t.strategy.Clear(v, v.response.ResponseWriter.Header(), 0)
+	if v := t.visit(ctx); v != nil && v.session.tracker != nil && v.session.ID == id {
+		v.clearing.Store(true)
 	}
 	return nil
 }
 
-func (t *Tracker) forget(ctx context.Context, id ID) error {
-	fresh, err := t.ledger.forget(ctx, id)
-	if err != nil {
-		return err
-	}
-	if fresh {
-		t.stats.forgotten.Add(1)
-		t.logger.Info("revisit: forgotten", "session", id)
-	}
-	return nil
+func (t *Tracker) forget(ctx context.Context, id ID, wait time.Duration) error {
+	_, err := withinFor(t.ledger, ctx, wait, forgetLimit*t.ledger.timeout, func(ctx context.Context) (struct{}, error) {
+		fresh, err := t.ledger.forget(ctx, id)
+		if fresh {
+			t.stats.forgotten.Add(1)
+			t.logger.Info("revisit: forgotten", "session", id)
+		}
+		return struct{}{}, err
+	})
+	return err
 }
 
 // Stats returns what was counted so far.
@@ -501,8 +518,6 @@ func (t *Tracker) Stats() Stats { return t.stats.snapshot() }
 
 // Close waits until what is under way in the Store has ended, for
 // Config.StoreTimeout at most. It closes the Store if New has made it. Requests
-// that come afterwards are served, with the store taken for down.
-func (t *Tracker) Close() error {
-	t.ledger.idle(t.ledger.timeout)
-	return t.close()
-}
+// that come afterwards are served as if the store were down (but for a memory
+// store, which cannot be).
+func (t *Tracker) Close() error { return t.close() }

@@ -3,6 +3,7 @@ package revisit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -78,7 +79,7 @@ func (l *ledger) record(ctx context.Context, id ID, c *[1]change) (Record, error
 	if l.local {
 		return l.commit(context.Background(), id, c[:])
 	}
-	ctx, cancel := l.deadline(ctx)
+	ctx, cancel := l.deadline(ctx, l.timeout)
 	defer cancel()
 	done := make(chan outcome, 1)
 	if err := l.enqueue(ctx, id, job{c[0], done}); err != nil {
@@ -138,8 +139,8 @@ func (l *ledger) write(ctx context.Context, id ID, w *writer) {
 			changes[i] = j.change
 		}
 		var o outcome
-		ctx, cancel := l.deadline(ctx)
-		o.record, o.err = l.commit(ctx, id, changes)
+		ctx, cancel := l.deadline(ctx, l.timeout)
+		o.record, o.err = protect(l, ctx, func(ctx context.Context) (Record, error) { return l.commit(ctx, id, changes) })
 		cancel()
 		for _, j := range jobs {
 			j.done <- o
@@ -147,9 +148,14 @@ func (l *ledger) write(ctx context.Context, id ID, w *writer) {
 	}
 }
 
-// within runs f, which uses the store, and waits for it until the deadline. f
-// must not touch what belongs to the request: it may go on after it.
+// within runs f, which uses the store, and waits for it for StoreTimeout. f must
+// not touch what belongs to the request: it may go on after it.
 func within[T any](l *ledger, ctx context.Context, f func(context.Context) (T, error)) (T, error) {
+	return withinFor(l, ctx, l.timeout, l.timeout, f)
+}
+
+// withinFor is within for work that may take longer than the request waits.
+func withinFor[T any](l *ledger, ctx context.Context, wait, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
 	if l.local {
 		return f(context.Background())
 	}
@@ -161,24 +167,38 @@ func within[T any](l *ledger, ctx context.Context, f func(context.Context) (T, e
 	if !l.begin() {
 		return zero, errBusy
 	}
-	ctx, cancel := l.deadline(ctx)
-	defer cancel()
 	done := make(chan result, 1)
 	go func() {
 		defer l.leave()
-		value, err := f(ctx)
+		ctx, cancel := l.deadline(ctx, limit)
+		defer cancel()
+		value, err := protect(l, ctx, f)
 		done <- result{value, err}
 	}()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
 	select {
 	case r := <-done:
 		return r.value, r.err
-	case <-ctx.Done():
-		return zero, ctx.Err()
+	case <-timer.C:
+		return zero, context.DeadlineExceeded
 	}
+}
+
+// protect makes an error of a panic in the store: in a goroutine of ours it
+// would end the process.
+func protect[T any](l *ledger, ctx context.Context, f func(context.Context) (T, error)) (value T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("revisit: the store has panicked: %v", p)
+			l.count(err)
+		}
+	}()
+	return f(ctx)
 }
 
 // deadline returns a context for the store: the values of ctx, but not its end.
 // A client that goes away does not take back that it was here.
-func (l *ledger) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
+func (l *ledger) deadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), d)
 }
