@@ -103,10 +103,10 @@ func cutDirective(s string) (directive, rest string) {
 		case c == '"':
 			quoted = !quoted
 		case c == ',' && !quoted:
-			return strings.Trim(s[:i], " \t"), s[i+1:]
+			return trimSpace(s[:i]), s[i+1:]
 		}
 	}
-	return strings.Trim(s, " \t"), ""
+	return trimSpace(s), ""
 }
 
 // allowPrivate applies the carrier rule: it reports whether a token may ride on
@@ -116,9 +116,9 @@ func allowPrivate(h http.Header) bool {
 	switch {
 	case c.private:
 	case c.open:
-		h.Set("Cache-Control", "private, "+strings.Join(h["Cache-Control"], ", "))
+		h["Cache-Control"] = []string{"private, " + strings.Join(h["Cache-Control"], ", ")}
 	case c.absent:
-		h.Set("Cache-Control", "private, no-cache")
+		h["Cache-Control"] = []string{"private, no-cache"}
 	default:
 		return false
 	}

@@ -129,10 +129,21 @@ func (c *cookies) next() bool {
 		}
 		var pair string
 		pair, c.line, _ = strings.Cut(c.line, ";")
-		name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
-		if ok && name == c.name {
-			c.value = value
+		pair = trimSpace(pair)
+		if len(pair) > len(c.name) && pair[len(c.name)] == '=' && pair[:len(c.name)] == c.name {
+			c.value = pair[len(c.name)+1:]
 			return true
 		}
 	}
+}
+
+// trimSpace cuts optional white space off (OWS of RFC 9110, section 5.6.3).
+func trimSpace(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
 }

@@ -89,7 +89,8 @@ func (e ETag) Identify(v *Visit) {
 // translate presents the tokens in the tags of one header field, and gives the
 // handler the field without them.
 func (e ETag) translate(v *Visit, name string, lines []string) {
-	var kept []string
+	var room [4]string
+	kept := room[:0]
 	for _, line := range lines {
 		for line != "" {
 			var member string
@@ -183,7 +184,7 @@ func (e ETag) seed(v *Visit, h http.Header) {
 			v.notModified = v.notModified || sent.tag.token == token && sent.tag.content == content
 		}
 	}
-	h.Set("Etag", formatTag(token, content, weak))
+	h["Etag"] = []string{formatTag(token, content, weak)}
 }
 
 // echo repeats the tag that the client has asked with, if the response is about
@@ -200,8 +201,8 @@ func (e ETag) echo(v *Visit, h http.Header, asked string) bool {
 			continue
 		}
 		// The token is the client's, whichever session it was merged into since.
-		if _, _, ok := v.tracker.keys.open(&v.scratch, "etag", tag.token); ok && allowPrivate(h) {
-			h.Set("Etag", formatTag(tag.token, content, weak))
+		if v.ours("etag", tag.token) && allowPrivate(h) {
+			h["Etag"] = []string{formatTag(tag.token, content, weak)}
 			return true
 		}
 	}
@@ -323,10 +324,10 @@ func cutMember(s string) (member, rest string) {
 		case s[i] == '"':
 			quoted = !quoted
 		case s[i] == ',' && !quoted:
-			return strings.Trim(s[:i], " \t"), s[i+1:]
+			return trimSpace(s[:i]), s[i+1:]
 		}
 	}
-	return strings.Trim(s, " \t"), ""
+	return trimSpace(s), ""
 }
 
 // tags walks through the tags of our shape in the lines of a header field.

@@ -19,7 +19,7 @@ import (
 // lost, and clients of databases retry by themselves).
 type ledger struct {
 	store    Store
-	local    bool // the store never blocks: it needs no deadline
+	memory   *MemoryStore // the store, if it is one that never blocks and needs no deadline
 	lifetime time.Duration
 	visitGap time.Duration
 	timeout  time.Duration
@@ -226,7 +226,7 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 	version := newVersion()
 	wasConfirmed := false
 	for failures := 0; ; {
-		r, err := l.store.Load(ctx, id)
+		r, err := l.read(ctx, id, changes[0].at)
 		switch {
 		case err == nil && r.Version == version:
 			// A Save whose answer was lost.
@@ -266,7 +266,7 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 			return r, nil
 		}
 		r.Version = version
-		if err = l.store.Save(ctx, r, old); err == nil {
+		if err = l.write(ctx, &r, old, changes[0].at); err == nil {
 			l.saved(wasConfirmed, &r)
 			return r, nil
 		}
@@ -278,6 +278,21 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 			return Record{}, err
 		}
 	}
+}
+
+// read and write are Load and Save at a time that is known.
+func (l *ledger) read(ctx context.Context, id ID, now time.Time) (Record, error) {
+	if l.memory != nil {
+		return l.memory.load(id, now)
+	}
+	return l.store.Load(ctx, id)
+}
+
+func (l *ledger) write(ctx context.Context, r *Record, old int64, now time.Time) error {
+	if l.memory != nil {
+		return l.memory.save(r, old, now)
+	}
+	return l.store.Save(ctx, *r, old)
 }
 
 func (l *ledger) saved(wasConfirmed bool, r *Record) {

@@ -168,7 +168,7 @@ func (s *Session) create(ctx context.Context) error {
 	l := s.tracker.ledger
 	var r Record
 	var err error
-	if l.local {
+	if l.memory != nil {
 		r, err = l.create(context.Background(), s.record)
 	} else {
 		record := s.record

@@ -2,6 +2,7 @@ package revisit
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -58,9 +59,8 @@ type Visit struct {
 	notModified bool     // a held body is the one that the client has
 
 	carriers []carrier
-	few      [3]carrier // room for carriers
+	few      [2]carrier // room for carriers
 	session  Session    // tracker is nil if there is none
-	change   [1]change  // room for what this request does to the session
 
 	clearing atomic.Bool // the carriers are to go; Forget may be called from another goroutine
 
@@ -89,10 +89,7 @@ func (v *Visit) Request() *http.Request { return v.request }
 // changed before the handler runs.
 func (v *Visit) Header() http.Header {
 	if v.header == nil {
-		v.header = make(http.Header, len(v.request.Header))
-		for name, lines := range v.request.Header {
-			v.header[name] = lines // never changed, only replaced
-		}
+		v.header = maps.Clone(v.request.Header) // lines are replaced, never changed
 	}
 	return v.header
 }
@@ -213,6 +210,15 @@ func (v *Visit) sealable(purpose string) bool {
 	}
 	c := v.carrier(purpose)
 	return c == nil || !c.ambiguous
+}
+
+// ours reports whether a token, presented or not, is one of ours.
+func (v *Visit) ours(purpose, token string) bool {
+	if c := v.carrier(purpose); c != nil && c.token == token {
+		return true
+	}
+	_, _, ok := v.tracker.keys.open(&v.scratch, purpose, token)
+	return ok
 }
 
 // carrier returns what was presented for the purpose, nil for nothing.

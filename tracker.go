@@ -118,7 +118,7 @@ func New(c Config) (*Tracker, error) {
 		store: c.Store, lifetime: c.Lifetime, visitGap: c.VisitGap, timeout: c.StoreTimeout,
 		logger: c.Logger, stats: t.stats, turns: newTurns(),
 	}
-	_, t.ledger.local = c.Store.(*MemoryStore)
+	t.ledger.memory, _ = c.Store.(*MemoryStore)
 	return t, nil
 }
 
@@ -288,16 +288,14 @@ func (t *Tracker) settle(v *Visit) {
 
 // recognise finds the session of what was presented, or starts one.
 func (t *Tracker) recognise(v *Visit) {
-	c := &v.change[0]
-	c.at, c.hit = v.now, v.hit
+	change := [1]change{{at: v.now, hit: v.hit}}
 	if v.hit {
-		c.touch = touchOf(v.request, v.now)
+		change[0].touch = touchOf(v.request, v.now)
 	}
-
-	var room [3]claim
+	var room [2]claim
 	forgotten := false
 	if claims := v.claims(room[:0]); len(claims) > 0 {
-		record, via, err := t.arrive(v, claims)
+		record, via, err := t.arrive(v, claims, &change)
 		if err == nil {
 			t.stats.returning[t.rank(via)].Add(1)
 			v.open(record.ID, via, record)
@@ -316,7 +314,7 @@ func (t *Tracker) recognise(v *Visit) {
 		}
 	}
 	if v.mayMint && v.offers != 0 {
-		record := t.ledger.mint(c)
+		record := t.ledger.mint(&change[0])
 		v.open(record.ID, viaNew, record)
 		v.session.saved = false
 		v.replaceStored()
@@ -345,8 +343,8 @@ func (v *Visit) claims(claims []claim) []claim {
 }
 
 // arrive counts the request on the session that the claims speak for.
-func (t *Tracker) arrive(v *Visit, claims []claim) (Record, string, error) {
-	c := &v.change[0]
+func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change) (Record, string, error) {
+	c := &change[0]
 	c.claim, c.via = true, claims[0].via
 	id := claims[0].id
 	// One claim of the most trusted strategy needs no settling.
@@ -357,7 +355,7 @@ func (t *Tracker) arrive(v *Visit, claims []claim) (Record, string, error) {
 		}
 		id, c.via = agreed.id, claims[agreed.leader].via
 	}
-	record, err := t.ledger.record(v.context.Context, id, &v.change)
+	record, err := t.ledger.record(v.context.Context, id, change)
 	return record, c.via, err
 }
 

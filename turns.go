@@ -76,7 +76,7 @@ func (t *turns) idle(d time.Duration) {
 
 // record applies a change to the session of id and returns what it is then.
 func (l *ledger) record(ctx context.Context, id ID, c *[1]change) (Record, error) {
-	if l.local {
+	if l.memory != nil {
 		return l.commit(context.Background(), id, c[:])
 	}
 	ctx, cancel := l.deadline(ctx, l.timeout)
@@ -116,12 +116,12 @@ func (l *ledger) enqueue(ctx context.Context, id ID, j job) error {
 	}
 	w := &writer{waiting: []job{j}}
 	l.writers[id] = w
-	go l.write(ctx, id, w)
+	go l.work(ctx, id, w)
 	return nil
 }
 
-// write works until nobody waits.
-func (l *ledger) write(ctx context.Context, id ID, w *writer) {
+// work goes on until nobody waits.
+func (l *ledger) work(ctx context.Context, id ID, w *writer) {
 	defer l.leave()
 	for {
 		l.mu.Lock()
@@ -156,7 +156,7 @@ func within[T any](l *ledger, ctx context.Context, f func(context.Context) (T, e
 
 // withinFor is within for work that may take longer than the request waits.
 func withinFor[T any](l *ledger, ctx context.Context, wait, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
-	if l.local {
+	if l.memory != nil {
 		return f(context.Background())
 	}
 	type result struct {
