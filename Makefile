@@ -1,0 +1,51 @@
+# The two commands of the README are demo and test. All modules are listed once,
+# in MODULES; the root comes first.
+SHELL   := /bin/bash
+MODULES := . bench e2e examples
+GO      ?= go
+STATICCHECK = $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
+FUZZTIME ?= 5s
+
+.PHONY: demo test test-full deps check unit fuzz browsers bench mutants
+
+demo: ## the shop, on its embedded default
+	cd examples && $(GO) run ./shop $(ARGS)
+
+test: deps check unit fuzz browsers ## everything, with real browsers
+
+# Long repetitions, and each rule of the invariants taken out in turn. Their
+# last result stands in docs/reliability.md.
+test-full: deps check
+	REVISIT_FULL=1 $(GO) test -race -shuffle=on -timeout 60m ./...
+	$(MAKE) fuzz FUZZTIME=60s
+	$(MAKE) mutants
+	$(MAKE) browsers
+
+deps: ## what the tests need of Debian's packages
+	scripts/deps
+
+check:
+	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
+	@set -e; for m in $(MODULES); do echo "vet, staticcheck, tidy: $$m"; (cd $$m && $(GO) vet ./... && $(STATICCHECK) ./... && $(GO) mod tidy -diff); done
+	@out=$$($(GO) list -deps . | grep -E '^[^/]+\.[^/]+/' | grep -v '^github.com/revisit-go/revisit$$' || true); \
+		test -z "$$out" || { echo "the root package imports more than the standard library: $$out"; exit 1; }
+
+unit:
+	$(GO) test -race -shuffle=on -timeout 10m ./...
+	$(GO) test -run 'TestAllocations' . # without the race detector, which allocates
+	cd bench && $(GO) test ./...
+	cd examples && $(GO) test -race -shuffle=on ./...
+
+# A fuzz run stops at the first input that fails, and keeps it in testdata/.
+fuzz:
+	@set -e; for f in $$($(GO) test -list '^Fuzz' . | grep ^Fuzz); do \
+		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s .; done
+
+browsers:
+	cd e2e && $(GO) test -shuffle=on -timeout 20m -v ./... | grep -v '^=== '; exit $${PIPESTATUS[0]}
+
+bench: ## renews the table of docs/performance.md
+	cd bench && $(GO) run ./report -o ../docs/performance.md -date "$$(date +%F)"
+
+mutants: ## takes each rule of the invariants out, and sees a test fail
+	$(GO) run ./internal/mutants

@@ -1,0 +1,329 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/revisit-go/revisit"
+)
+
+const (
+	consentCookie = "consent" // "yes" or "no"
+	optOutCookie  = "optout"
+	cartCookie    = "cart"
+)
+
+//go:embed pages
+var files embed.FS
+
+// A shop is the application: what it sells, what was put into carts, and the
+// leads it was given.
+type shop struct {
+	tracker  *revisit.Tracker
+	consent  string
+	strategy string
+	pages    map[string]*template.Template
+
+	mu    sync.Mutex
+	leads []lead
+}
+
+// A lead is what a business keeps: a person who asked, and where he came from.
+type lead struct {
+	Number, Mail    string
+	Visitor         string // the session, for later orders
+	First, Campaign string
+}
+
+type product struct {
+	SKU, Name, Text string
+	Cents           int
+	Hue             int // of its picture
+}
+
+// Price is for the templates.
+func (p product) Price() string { return fmt.Sprintf("€ %d.%02d", p.Cents/100, p.Cents%100) }
+
+var products = []product{
+	{"teapot", "Teapot, short and stout", "Cast iron, 0.8 litres. Answers 418 to coffee.", 4900, 12},
+	{"mug", "Mug for revalidation", "Keeps its contents fresh until you ask again.", 1400, 200},
+	{"lamp", "Lamp, low entropy", "One warm colour, and nothing else to tell it by.", 7900, 45},
+	{"blanket", "Blanket, private", "No shared cache will keep it.", 5900, 280},
+	{"clock", "Clock, monotonic", "Never goes back, not even in October.", 3600, 150},
+	{"bread", "Crumbs, a tin of", "Will not last longer than thirteen months.", 900, 340},
+}
+
+func newShop(tracker *revisit.Tracker, consent, strategy string) *shop {
+	s := &shop{tracker: tracker, consent: consent, strategy: strategy, pages: make(map[string]*template.Template)}
+	for _, name := range []string{"home", "product", "cart", "lead", "thanks", "known", "missing"} {
+		s.pages[name] = template.Must(template.ParseFS(files, "pages/layout.html", "pages/"+name+".html"))
+	}
+	return s
+}
+
+// routes wraps the pages. Style and pictures are for everybody and for shared
+// caches, so they are left alone.
+func (s *shop) routes() http.Handler {
+	pages := http.NewServeMux()
+	pages.HandleFunc("GET /{$}", s.home)
+	pages.HandleFunc("GET /product/{sku}", s.product)
+	pages.HandleFunc("GET /cart", s.cart)
+	pages.HandleFunc("POST /cart", s.addToCart)
+	pages.HandleFunc("GET /contact", s.contact)
+	pages.HandleFunc("POST /contact", s.takeLead)
+	pages.HandleFunc("GET /known", s.known)
+	pages.HandleFunc("POST /forget", s.forget)
+	pages.HandleFunc("POST /consent", s.takeConsent)
+	pages.HandleFunc("/", s.missing)
+
+	all := http.NewServeMux()
+	all.Handle("/", s.tracker.Handler(showSession(pages)))
+	all.HandleFunc("GET /static/style.css", style)
+	all.HandleFunc("GET /static/{sku}/picture.svg", picture)
+	return http.NewCrossOriginProtection().Handler(all)
+}
+
+// showSession puts what is known of the session into the header, for whoever
+// watches, and keeps such an answer out of shared caches.
+func showSession(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v, ok := revisit.FromContext(r.Context()); ok {
+			w.Header().Set("Cache-Control", "private, no-cache")
+			w.Header().Set("X-Session-Id", v.ID.String())
+			w.Header().Set("X-Session-Via", v.Via)
+			w.Header().Set("X-Session-Hits", fmt.Sprint(v.Hits()))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// page is what each template is given.
+type page struct {
+	Title  string
+	Ask    bool   // for consent
+	OptOut bool   // offer a way out
+	Path   string // where the banner leads back to
+	Data   any
+}
+
+func (s *shop) render(w http.ResponseWriter, r *http.Request, status int, name, title string, data any) {
+	p := page{Title: title, Path: r.URL.Path, Data: data, OptOut: s.consent == "optout",
+		Ask: s.consent == "optin" && len(r.CookiesNamed(consentCookie)) == 0}
+	var b bytes.Buffer
+	if err := s.pages[name].ExecuteTemplate(&b, "layout.html", p); err != nil {
+		http.Error(w, "This page is broken.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if name == "home" {
+		// The front page has a validator of its own. The others show what is done
+		// for pages that have none.
+		w.Header().Set("Etag", fmt.Sprintf(`"%x"`, sha256.Sum256(b.Bytes()))[:18]+`"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b.Bytes()))
+		return
+	}
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}
+
+func (s *shop) home(w http.ResponseWriter, r *http.Request) {
+	s.render(w, r, http.StatusOK, "home", "Welcome back, or for the first time", products)
+}
+
+func find(sku string) (product, bool) {
+	i := slices.IndexFunc(products, func(p product) bool { return p.SKU == sku })
+	if i < 0 {
+		return product{}, false
+	}
+	return products[i], true
+}
+
+func (s *shop) product(w http.ResponseWriter, r *http.Request) {
+	p, ok := find(r.PathValue("sku"))
+	if !ok {
+		s.missing(w, r)
+		return
+	}
+	s.render(w, r, http.StatusOK, "product", p.Name, p)
+}
+
+func (s *shop) missing(w http.ResponseWriter, r *http.Request) {
+	s.render(w, r, http.StatusNotFound, "missing", "Not here", nil)
+}
+
+// The cart is the shop's own cookie: it needs no consent, because the visitor
+// has asked for it, and it has nothing to do with recognising anybody.
+
+func cartOf(r *http.Request) []product {
+	c, err := r.Cookie(cartCookie)
+	if err != nil {
+		return nil
+	}
+	var cart []product
+	for sku := range strings.SplitSeq(c.Value, ".") {
+		if p, ok := find(sku); ok && len(cart) < 20 {
+			cart = append(cart, p)
+		}
+	}
+	return cart
+}
+
+func (s *shop) cart(w http.ResponseWriter, r *http.Request) {
+	cart := cartOf(r)
+	total := product{}
+	for _, p := range cart {
+		total.Cents += p.Cents
+	}
+	s.render(w, r, http.StatusOK, "cart", "Your cart", struct {
+		Products []product
+		Total    string
+	}{cart, total.Price()})
+}
+
+func (s *shop) addToCart(w http.ResponseWriter, r *http.Request) {
+	p, ok := find(r.PostFormValue("sku"))
+	if !ok {
+		s.missing(w, r)
+		return
+	}
+	var skus []string
+	for _, have := range append(cartOf(r), p) {
+		skus = append(skus, have.SKU)
+	}
+	setCookie(w, cartCookie, strings.Join(skus, "."), 0)
+	http.Redirect(w, r, "/cart", http.StatusSeeOther)
+}
+
+func (s *shop) contact(w http.ResponseWriter, r *http.Request) {
+	s.render(w, r, http.StatusOK, "lead", "Ask for an offer", nil)
+}
+
+// takeLead is what all of this is for: a person has asked, and the shop knows
+// which campaign has brought him.
+func (s *shop) takeLead(w http.ResponseWriter, r *http.Request) {
+	mail := strings.TrimSpace(r.PostFormValue("mail"))
+	if len(mail) > 200 || !strings.Contains(mail, "@") {
+		s.render(w, r, http.StatusUnprocessableEntity, "lead", "Ask for an offer", "Please give an address that we can answer to.")
+		return
+	}
+	s.mu.Lock()
+	s.leads = append(s.leads, lead{Number: fmt.Sprintf("L%04d", len(s.leads)+1), Mail: mail})
+	l := &s.leads[len(s.leads)-1]
+	if v, ok := revisit.FromContext(r.Context()); ok {
+		l.Visitor, l.First, l.Campaign = v.ID.String(), v.First().Source, v.Last().Campaign
+		// The session keeps the number of the lead, not the address.
+		if err := v.Set(r.Context(), "lead", l.Number); err != nil {
+			l.Campaign = ""
+		}
+	}
+	taken := *l
+	s.mu.Unlock()
+	s.render(w, r, http.StatusOK, "thanks", "Thank you", taken)
+}
+
+// known tells visitors what the shop knows of them.
+func (s *shop) known(w http.ResponseWriter, r *http.Request) {
+	type row struct{ Name, Value string }
+	var rows []row
+	var touches []revisit.Touch
+	if v, ok := revisit.FromContext(r.Context()); ok {
+		record := v.Record()
+		add := func(name string, value any) { rows = append(rows, row{name, fmt.Sprint(value)}) }
+		add("Your session", v.ID)
+		add("Since", v.Created().Format("2 January 2006, 15:04:05 MST"))
+		add("Recognised by", v.Via)
+		add("Pages seen", v.Hits())
+		add("Visits", v.Visits())
+		add("Came back at least once", record.Confirmed || !v.New())
+		add("Sessions that turned out to be yours, too", len(record.Absorbed))
+		if !record.Expires.IsZero() {
+			add("Kept until", record.Expires.Format("2 January 2006"))
+		}
+		if number, ok := v.Value("lead"); ok {
+			add("Number of your enquiry", number)
+		}
+		touches = v.Touches()
+	}
+	s.render(w, r, http.StatusOK, "known", "What is known about you", struct {
+		Strategy string
+		Rows     []row
+		Touches  []revisit.Touch
+	}{s.strategy, rows, touches})
+}
+
+// forget erases the session, and takes the consent back: otherwise the next
+// page would begin a new one.
+func (s *shop) forget(w http.ResponseWriter, r *http.Request) {
+	if v, ok := revisit.FromContext(r.Context()); ok {
+		if err := s.tracker.Forget(r.Context(), v.ID); err != nil {
+			http.Error(w, "That did not work. Please try again.", http.StatusServiceUnavailable)
+			return
+		}
+	}
+	s.answer(w, "no")
+	http.Redirect(w, r, "/known", http.StatusSeeOther)
+}
+
+// takeConsent takes the answer of the banner, and of the links in the footer.
+func (s *shop) takeConsent(w http.ResponseWriter, r *http.Request) {
+	answer := r.PostFormValue("answer")
+	if answer != "yes" && answer != "no" {
+		http.Error(w, "An answer is yes or no.", http.StatusBadRequest)
+		return
+	}
+	s.answer(w, answer)
+	back := r.PostFormValue("back")
+	if u, err := url.Parse(back); err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") || strings.Contains(back, `\`) {
+		back = "/" // never to another site
+	}
+	http.Redirect(w, r, back, http.StatusSeeOther)
+}
+
+// answer keeps an answer in a cookie of the kind that -consent looks at.
+func (s *shop) answer(w http.ResponseWriter, answer string) {
+	const year = 365 * 24 * 3600
+	switch s.consent {
+	case "optin":
+		setCookie(w, consentCookie, answer, year)
+	case "optout":
+		if answer == "no" {
+			setCookie(w, optOutCookie, "1", year)
+		} else {
+			setCookie(w, optOutCookie, "", -1)
+		}
+	}
+}
+
+func setCookie(w http.ResponseWriter, name, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+}
+
+func style(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	http.ServeFileFS(w, r, files, "pages/style.css")
+}
+
+// picture draws a product.
+func picture(w http.ResponseWriter, r *http.Request) {
+	p, ok := find(r.PathValue("sku"))
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Content-Type", "image/svg+xml")
+	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 200"><defs><linearGradient id="g" x2="1" y2="1">`+
+		`<stop stop-color="hsl(%[1]d 70%% 62%%)"/><stop offset="1" stop-color="hsl(%[2]d 65%% 42%%)"/></linearGradient></defs>`+
+		`<rect width="320" height="200" fill="url(#g)"/><circle cx="%[3]d" cy="105" r="58" fill="#fff" fill-opacity=".25"/>`+
+		`<text x="160" y="128" font-family="system-ui,sans-serif" font-size="84" font-weight="700" text-anchor="middle" fill="#fff">%[4]s</text></svg>`,
+		p.Hue, (p.Hue+40)%360, 110+p.Hue%100, strings.ToUpper(p.Name[:1]))
+}
