@@ -512,10 +512,8 @@ func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
 			return Record{}, err
 		}
 		if !root.MergedInto.IsZero() {
-			// That merge first: what it brings may hold this alias already.
-			if root, err = l.absorb(ctx, root); err != nil {
-				return Record{}, err
-			}
+			into = root.MergedInto
+			continue
 		}
 		known := slices.ContainsFunc(root.Absorbed, func(a Absorbed) bool { return a.ID == alias.ID })
 		if !known || !isEmpty(&alias) {
@@ -564,7 +562,8 @@ func (l *ledger) absorbed(root, alias Record) Record {
 			i = len(next.Absorbed)
 			next.Absorbed = append(next.Absorbed, Absorbed{ID: a.ID})
 		}
-		// More than is known of it comes from an alias that the store had lost.
+		// More than is known of it comes from a session between, whose own merge
+		// was not finished, or from an alias that the store had lost.
 		if have := &next.Absorbed[i]; a.Hits > have.Hits {
 			next.Visits += max(0, a.Visits-have.Visits)
 			next.Hits += a.Hits - have.Hits

@@ -563,3 +563,23 @@ func TestOneCookieIsMetOnce(t *testing.T) {
 		assert.Equal(t, 1, record(t, memory, first).Rivals)
 	})
 }
+
+// With one node there is nobody else who writes in between: a lost answer is
+// not counted twice, nor is a conflict that was none.
+func TestALostAnswerIsCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		store := storetest.Faulty(memory, storetest.Faults{})
+		tracker := newTracker(t, revisit.Config{Store: store, StoreTimeout: time.Minute})
+		b := newBrowser(tracker.Handler(seen))
+		first := b.get("/")
+		store.Set(storetest.Faults{LoseAnswer: 0.3, LoseConflict: 0.3})
+		const hits = 300
+		for range hits {
+			b.get("/")
+		}
+		assert.Zero(t, tracker.Stats().Unverified)
+		assert.EqualValues(t, 1+hits, record(t, memory, first).Hits)
+	})
+}

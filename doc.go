@@ -1,0 +1,113 @@
+// Package revisit recognises a returning browser, so that a backend knows which
+// visits, campaigns and orders belong to one visitor.
+//
+// The visitor's session token travels in a cookie, in the ETag of the pages
+// themselves (it comes back in If-None-Match), or in both. Wrap a handler, and
+// it finds the session in the context of the request:
+//
+//	tracker, err := revisit.New(revisit.Config{
+//		Keys:    [][]byte{key},                   // 32 random bytes or more
+//		Consent: revisit.OptIn("consent", "yes"), // who may be recognised
+//	})
+//	if err != nil {
+//		log.Fatal(err) // every fault of the Config
+//	}
+//	defer tracker.Close()
+//	mux.Handle("/", tracker.Handler(shop))
+//
+//	func checkout(w http.ResponseWriter, r *http.Request) {
+//		if s, ok := revisit.FromContext(r.Context()); ok {
+//			order.Visitor, order.Campaign = s.ID.String(), s.First().Campaign
+//			err := s.Set(r.Context(), "lead", customer.ID)
+//			...
+//		}
+//	}
+//
+// A handler must do without a session, too: there is none for a visitor who was
+// not asked or said no, nor for requests that nobody could be recognised by.
+//
+// # What it is not
+//
+// A recognition is not a login. Any script of the page can read a tag and replay
+// it, and a shared browser is one visitor whoever sits in front of it. Show what
+// a session says of a person to somebody who has logged in.
+//
+// It is not a way around consent. An ETag that recognises a browser falls under
+// the same rule as a cookie: see [Permission] and docs/privacy.md. That is why
+// [Config].Consent is required, why a visitor who said no is forgotten, and why a
+// cookie that was deleted is not made again from a tag without [Restore].
+//
+// It does not see people across browsers, devices or sites.
+//
+// # Strategies
+//
+// A [Strategy] is a way for the client to carry the token.
+//
+// [Cookie] recognises a browser on every URL of the host, until the visitor
+// deletes cookies. Where cookies are blocked it recognises nobody, and leaves
+// nothing that counts.
+//
+// [ETag] recognises a browser on a URL that it has stored. It needs no cookie
+// and survives their deletion; it fails after a hard reload, a cleared cache and
+// on URLs that were not seen before, and where a proxy in front takes
+// If-None-Match away (nginx with proxy_cache and Varnish do, unless told not to).
+// Caching stays right: the handler sees the tags that it has given itself, and
+// handlers without tags get 304s that they did not have before.
+//
+// [Hybrid] looks at several, and brings all of a browser's carriers to one
+// session.
+//
+// Measured, event by event, in Chromium and Firefox: docs/recognition.md.
+//
+// # Which responses carry a token
+//
+// Only those that a shared cache will not keep: with an unqualified private in
+// Cache-Control, or none of Cache-Control, Expires and Pragma at all (then
+// "private, no-cache" is added), or a bare no-cache, max-age=0, must-revalidate
+// or no-store (then private is added; no tag rides on no-store). Everything else
+// goes out as the handler has made it, and so does a response with
+// CDN-Cache-Control or its kin. So an asset that is public stays so, and a
+// middleware that makes a response public must stand inside of the Tracker's
+// Handler, not outside.
+//
+// # Sessions
+//
+// A session is started by a request of a kind that may be a visitor's first: a
+// navigation, a fetch, or a request without Fetch Metadata that does not ask for
+// images or styles. It is kept for a day, and is a visitor only when its token
+// comes back; bots and blocked cookies leave nothing else. It ends with
+// [Config].Lifetime, counted from its birth.
+//
+// A hit is a page view: a navigation that is no prefetch, or a request without
+// Fetch Metadata that may start a session. A visit ends with [Config].VisitGap
+// without a hit, or where a campaign begins the next. A [Touch] is what led the
+// visitor here: a landing page with a campaign (utm_*), a click identifier
+// (gclid and its like) or a referrer on another host.
+//
+// Two sessions that turn out to be one browser are merged: the older one takes
+// the younger one's counts, touches and values, and the younger one becomes an
+// alias.
+//
+// # Writing a Store
+//
+// A [Store] has two methods, Load and a compare-and-swap Save, and knows nothing
+// of sessions: see the example of Store. Package storetest checks it, and puts
+// faults in front of it. The page is never the victim of the store: after
+// [Config].StoreTimeout it is served, and the visitor is known from the token
+// alone (Session.Unverified).
+//
+// [MemoryStore] is the default. It forgets everything with the process, those
+// who asked to be forgotten included.
+//
+// # Writing a Strategy
+//
+// Identify presents what the client carries; Attach writes a carrier, with a
+// token from [Visit.Seal], which applies the rule above; Clear takes it away.
+// See the example of Strategy: it fits on a page.
+//
+// # Errors
+//
+// Bad input from a client is no error: a token that is forged, damaged, expired
+// or meant for another purpose is no token, and counted in [Stats]. Errors of
+// the store are counted, and logged once a minute at most.
+package revisit

@@ -1,0 +1,139 @@
+// Mutants takes the rules of the library out, one at a time, and sees the tests
+// fail: a test that cannot fail is worth nothing. The source stays as it is; go
+// test gets the changed file by -overlay.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+type mutant struct {
+	rule     string // what is taken out
+	file     string
+	from, to string
+	tests    string // of which one must fail at least
+}
+
+var mutants = []mutant{
+	// 1. No response that a shared cache may keep carries anyone's token.
+	{"1: public is no carrier", "carrier.go", "case \"public\", \"s-maxage\":\n\t\t\t\treturn caching{}", "case \"public\", \"s-maxage\":", "CarrierRule|Differential"},
+	{"1: headers for CDNs are heeded", "carrier.go", "if speaksToCaches(name) {", "if false {", "CarrierRule"},
+	{"1: a 304 obeys the rule, too", "etag.go", "v.ours(\"etag\", tag.token) && allowPrivate(h)", "v.ours(\"etag\", tag.token)", "Differential"},
+	{"1: Seal obeys the rule", "strategy.go", "!v.sealable(purpose) || !cachingOf(h).carries()", "!v.sealable(purpose)", "Differential|Shared"},
+
+	// 2. Nobody gets stale or mixed content.
+	{"2: tags are taken apart", "etag.go", "kept = append(kept, weakPrefix(tag.weak)+`\"`+own+`\"`)", "kept = append(kept, member)", "Differential|OwnTags"},
+	{"2: the suffix stays in If-Range", "etag.go", "own+tag.suffix+`\"`", "own+`\"`", "Resumed|OwnTags"},
+	{"2: a derived tag lets the date speak", "etag.go", "\t\t\t\t// Derived: without us the client would have no tag.", "\t\t\t\tkept = append(kept, member)", "Differential|OwnTags|Composed"},
+	{"2: a 200 replaces a wrong tag", "tracker.go", "\tdelete(h, \"If-None-Match\")\n", "", "Damaged|Hybrid"},
+	{"2: the date goes with the tag", "tracker.go", "\tdelete(h, \"If-Modified-Since\")\n", "", "Damaged"},
+	{"2: a hash speaks for the header", "response.go", "b.body = append(b.body, headerValue(h, name)...)", "_ = name", "ContentType"},
+	{"2: a changed body is sent", "etag.go", "sent.tag.token == token && sent.tag.content == content", "sent.tag.token == token", "Composed|Differential"},
+	{"2: the late header is dropped", "response.go", "clear(h)\n\tfor i", "for i", "Notice"},
+	{"2: a flush lets go of a held body", "response.go", "\tif w.held != nil {\n\t\tif err := w.release(false); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\treturn http.NewResponseController", "\treturn http.NewResponseController", "Events|Notice|Composed"},
+
+	// 3. One browser ends as one confirmed session.
+	{"3: the first burst is merged", "ledger.go", "younger.Created.Sub(older.Created) > burst", "true", "Burst"},
+	{"3: the older session wins", "ledger.go", "if b.ID.older(a.ID) {", "if !b.ID.older(a.ID) {", "Oldest|Model"},
+	{"3: what was absorbed is not added twice", "ledger.go", "a.Hits > have.Hits {\n\t\t\tnext.Visits += max(0, a.Visits-have.Visits)\n\t\t\tnext.Hits += a.Hits - have.Hits", "true {\n\t\t\tnext.Hits += a.Hits", "Crash|Model"},
+	{"3: what comes late of a merge in a row counts", "ledger.go", "a.Hits > have.Hits {", "have.Hits == 0 && i == len(root.Absorbed) {", "InARow|Model"},
+	{"3: a lost answer is not counted twice", "ledger.go", "case err == nil && r.Version == version:", "case false:", "LostAnswer"},
+	{"3: a Save compares", "memory.go", "if version != old {", "if version != old && false {", "Model|Parallel|MemoryStore"},
+
+	// 4. Nobody is given somebody else's session.
+	{"4: two different tokens are no claim", "strategy.go", "\t\tc.ambiguous = true\n", "", "TwoDifferent"},
+	{"4: a leaked tag dies", "ledger.go", "c.follows && tag.Rivals >= maxRivals", "false", "Leaked"},
+	{"4: a dead tag recognises nobody", "ledger.go", "case c.follows && own.Rivals >= maxRivals:", "case c.follows && own.Rivals < 0:", "Leaked"},
+	{"4: values that differ keep sessions apart", "ledger.go", "if ok && w.Text != v.Text {", "if ok && w.Text != v.Text && false {", "DifferentValues"},
+	{"4: other sites' pages are not answered", "tracker.go", "v.foreign = site == \"cross-site\" && !page", "v.foreign = false", "CrossSite|WhatMints"},
+
+	// 5. A forgotten session never returns.
+	{"5: a tombstone stops a hit", "ledger.go", "case err == nil && r.Forgotten:\n\t\t\treturn Record{}, ErrForgotten", "case false:", "Forget|Model"},
+	{"5: what was merged is forgotten with it", "ledger.go", "\tif err := l.bury(ctx, a.ID); err != nil {\n\t\t\t\treturn false, err\n\t\t\t}\n", "", "Forget"},
+	{"5: tombstones are kept", "memory.go", "case r.Confirmed || r.Forgotten || !r.MergedInto.IsZero():", "case r.Confirmed:", "Tombstone"},
+	{"5: what is not there can be forgotten", "ledger.go", "return l.reborn(id)\n", "return Record{}, ErrForgotten\n", "NotThere"},
+
+	// 6. A token not signed by our keys is worth nothing.
+	{"6: the MAC is compared", "token.go", "subtle.ConstantTimeCompare(s.mac[:], s.raw[len(id):]) == 1", "true", "Worth|Damaged|Rotate"},
+	{"6: each purpose has a key of its own", "token.go", "\"revisit v1 token \"+purpose", "\"revisit v1 token\"", "Golden|Worth"},
+	{"6: decoded strictly", "token.go", "base64.RawURLEncoding.Strict()", "base64.RawURLEncoding", "Damaged"},
+	{"6: a token has its time", "strategy.go", "case v.now.Sub(id.Time()) >= v.tracker.lifetime:", "case false:", "Lifetime"},
+
+	// 7. The store's failure is never the page's failure.
+	{"7: a change waits for so long", "turns.go", "case <-ctx.Done():\n\t\treturn Record{}, ctx.Err()", "case <-make(chan int):\n\t\treturn Record{}, nil", "FailsOrHangs"},
+	{"7: other work waits for so long", "turns.go", "case <-timer.C:\n\t\treturn zero, context.DeadlineExceeded", "case <-make(chan int):\n\t\treturn zero, nil", "FailsOrHangs"},
+	{"7: a panic is an error", "turns.go", "if p := recover(); p != nil {", "if p := any(nil); p != nil {", "Panics"},
+	{"7: no carrier without a session", "strategy.go", "if err := v.session.create(v.context.Context); err != nil {", "if v.session.create(v.context.Context); false {", "FailsOrHangs"},
+
+	// 8. Who has not been asked, or said no, leaves no trace.
+	{"8: Unasked recognises nobody", "tracker.go", "case Recognise, Restore:", "case Unasked, Recognise, Restore:", "Trace"},
+	{"8: Deny forgets", "tracker.go", "if len(v.carriers) > 0 && t.deny(v) {", "if len(v.carriers) > 0 {", "SaysNo|ANo"},
+	{"8: Deny clears", "tracker.go", "if len(v.carriers) > 0 && t.deny(v) {\n\t\t\tv.clear()", "if len(v.carriers) > 0 && t.deny(v) {", "SaysNo"},
+	{"8: a missing cookie is not made again", "strategy.go", "return v.permission == Restore", "return true", "Restore"},
+	{"8: withdrawn consent clears", "tracker.go", "(site == \"same-origin\" || site == \"none\")", "false", "Unasked|Trace"},
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	root, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	survivors := 0
+	for i, m := range mutants {
+		path := filepath.Join(root, m.file)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if strings.Count(string(text), m.from) == 0 {
+			return fmt.Errorf("%s: %s has no %q: bring the list up to date", m.rule, m.file, m.from)
+		}
+		changed := filepath.Join(dir, fmt.Sprint(i, ".go"))
+		if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.from, m.to, 1)), 0o600); err != nil {
+			return err
+		}
+		overlay := filepath.Join(dir, fmt.Sprint(i, ".json"))
+		replace, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(overlay, replace, 0o600); err != nil {
+			return err
+		}
+		if out, err := exec.Command("go", "vet", "-overlay", overlay, ".").CombinedOutput(); err != nil && strings.Contains(string(out), "vet: ") {
+			return fmt.Errorf("%s: it does not compile: %s", m.rule, out)
+		}
+		out, err := exec.Command("go", "test", "-overlay", overlay, "-timeout", "60s", "-run", m.tests, ".").CombinedOutput()
+		switch {
+		case err == nil:
+			survivors++
+			fmt.Printf("SURVIVED  %s\n", m.rule)
+		case !strings.Contains(string(out), "--- FAIL") && !strings.Contains(string(out), "panic:"):
+			return fmt.Errorf("%s: %s", m.rule, out)
+		default:
+			fmt.Printf("caught    %s\n", m.rule)
+		}
+	}
+	if survivors > 0 {
+		return fmt.Errorf("%d of %d survived", survivors, len(mutants))
+	}
+	fmt.Printf("%d of %d caught\n", len(mutants), len(mutants))
+	return nil
+}
