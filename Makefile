@@ -33,7 +33,7 @@ check:
 unit:
 	$(GO) test -race -shuffle=on -timeout 10m ./...
 	$(GO) test -run 'TestAllocations' . # without the race detector, which allocates
-	cd bench && $(GO) test ./...
+	cd bench && $(GO) test -race -shuffle=on -benchtime 1x ./...
 	cd examples && $(GO) test -race -shuffle=on ./...
 
 # A fuzz run stops at the first input that fails, and keeps it in testdata/.
@@ -42,7 +42,7 @@ fuzz:
 		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s .; done
 
 browsers:
-	cd e2e && $(GO) test -shuffle=on -timeout 20m -v ./... | grep -v '^=== '; exit $${PIPESTATUS[0]}
+	cd e2e && $(GO) test -race -shuffle=on -timeout 20m -v ./... | grep -v '^=== '; exit $${PIPESTATUS[0]}
 
 bench: ## renews the table of docs/performance.md
 	cd bench && $(GO) run ./report -o ../docs/performance.md -date "$$(date +%F)"

@@ -3,6 +3,7 @@ package revisit
 import (
 	"bytes"
 	"encoding/hex"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -170,4 +171,26 @@ func TestIDsSortByAgeAndAreParsed(t *testing.T) {
 	assert.Equal(t, young, back)
 	assert.Error(t, back.UnmarshalText([]byte("x")))
 	assert.Equal(t, young, back, "an error leaves the ID alone")
+}
+
+// The wire format of the tag, as it stands in browsers' caches.
+func TestTheTagIsGolden(t *testing.T) {
+	token := newKeyring([][]byte{goldenKey}).seal(new(scratch), "etag", goldenID)
+	for _, c := range []struct {
+		header http.Header
+		want   string
+	}{
+		{http.Header{"Etag": {`"v1"`}}, `"AZq1pnUAcBGiM0RVZneImWJa2No8uXsvnnmL9XGZFng~v1~"`},
+		{http.Header{"Etag": {`W/"v1"`}}, `W/"AZq1pnUAcBGiM0RVZneImWJa2No8uXsvnnmL9XGZFng~v1~"`},
+		{http.Header{"Etag": {`"~x"`}}, `"AZq1pnUAcBGiM0RVZneImWJa2No8uXsvnnmL9XGZFng~~e~x~"`},
+		{http.Header{"Etag": {`""`}}, `"AZq1pnUAcBGiM0RVZneImWJa2No8uXsvnnmL9XGZFng~~e~"`},
+		{http.Header{"Last-Modified": {"Sun, 06 Nov 1994 08:49:37 GMT"}}, `W/"AZq1pnUAcBGiM0RVZneImWJa2No8uXsvnnmL9XGZFng~~mfD31aYzMKZp-BV6lt-Ev4g~"`},
+	} {
+		content, weak, ok := contentPart(c.header)
+		require.True(t, ok)
+		assert.Equal(t, c.want, formatTag(token, content, weak))
+		parsed, ok := parseTag(c.want)
+		require.True(t, ok, c.want)
+		assert.Equal(t, tag{weak: weak, token: token, content: content}, parsed)
+	}
 }

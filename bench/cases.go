@@ -105,6 +105,18 @@ func parallel(b *testing.B, h http.Handler) {
 	})
 }
 
+func parallelFirst(b *testing.B, h http.Handler) {
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		r := request()
+		w := &discard{make(http.Header)}
+		for pb.Next() {
+			clear(w.header)
+			h.ServeHTTP(w, r)
+		}
+	})
+}
+
 func tracked(b *testing.B, s revisit.Strategy, h http.Handler) http.Handler {
 	store := revisit.NewMemoryStore(revisit.MemoryOptions{})
 	b.Cleanup(func() { store.Close() })
@@ -172,6 +184,7 @@ const (
 	Returning = "A returning visitor"
 	First     = "A first visit"
 	Parallel  = "Returning visitors in parallel"
+	Crowd     = "First visits in parallel"
 	NotMod    = "A 304"
 	Hash      = "A page without a validator"
 )
@@ -197,6 +210,11 @@ func Cases() []Case {
 		{Parallel, "gorilla CookieStore, save", func(b *testing.B) { parallel(b, fresh(withGorilla(plain))) }},
 		{Parallel, "revisit, cookie", func(b *testing.B) { parallel(b, tracked(b, cookie, plain)) }},
 		{Parallel, "revisit, hybrid", func(b *testing.B) { parallel(b, tracked(b, hybrid, plain)) }},
+
+		{Crowd, "alexedwards/scs", func(b *testing.B) { parallelFirst(b, withSCS(plain)) }},
+		{Crowd, "gorilla CookieStore", func(b *testing.B) { parallelFirst(b, fresh(withGorilla(plain))) }},
+		{Crowd, "revisit, cookie", func(b *testing.B) { parallelFirst(b, tracked(b, cookie, plain)) }},
+		{Crowd, "revisit, hybrid", func(b *testing.B) { parallelFirst(b, tracked(b, hybrid, plain)) }},
 
 		{NotMod, "http.ServeContent", func(b *testing.B) { returning(b, content) }},
 		{NotMod, "revisit, etag around it", func(b *testing.B) { returning(b, tracked(b, etag, content)) }},

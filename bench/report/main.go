@@ -24,6 +24,7 @@ var peer = map[string]string{
 	bench.Returning: "alexedwards/scs, idle touch",
 	bench.First:     "alexedwards/scs",
 	bench.Parallel:  "alexedwards/scs, idle touch",
+	bench.Crowd:     "alexedwards/scs",
 	bench.NotMod:    "http.ServeContent",
 }
 
