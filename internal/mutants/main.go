@@ -75,7 +75,7 @@ var mutants = []mutant{
 	{"8: Deny forgets", "tracker.go", "if len(v.carriers) > 0 && t.deny(v) {", "if len(v.carriers) > 0 {", "SaysNo|ANo"},
 	{"8: Deny clears", "tracker.go", "if len(v.carriers) > 0 && t.deny(v) {\n\t\t\tv.clear()", "if len(v.carriers) > 0 && t.deny(v) {", "SaysNo"},
 	{"8: a missing cookie is not made again", "strategy.go", "return v.permission == Restore", "return true", "Restore"},
-	{"8: withdrawn consent clears", "tracker.go", "(site == \"same-origin\" || site == \"none\")", "false", "Unasked|Trace"},
+	{"8: withdrawn consent clears", "tracker.go", "(site == \"same-origin\" || site == \"none\")", "site == \"nowhere\"", "Unasked|Trace"},
 }
 
 func main() {
