@@ -50,7 +50,15 @@ func (p Permission) String() string {
 }
 
 // OptIn answers [Restore] if the request has a cookie of that name with that
-// value (and no second one with another value), else [Unasked].
+// value (and no second one with another value), else [Unasked]. So your banner
+// must say that a lost cookie is made again; for less, write a function of your
+// own that answers [Recognise].
+//
+// Nothing that happens before consent is kept, the campaign of the landing page
+// included: have the banner lead back to the whole address. And OptIn never
+// answers [Deny]: who takes the consent back is recognised no more, and the
+// carriers are cleared, but the session stays in the store until it ends. Call
+// Tracker.Forget where you take a no.
 //
 // Whoever deletes all cookies deletes this one too, so the visitor is asked
 // again before a tag counts; and on a page that was opened in between, the tag

@@ -34,8 +34,9 @@
 //
 // It is not a way around consent. An ETag that recognises a browser falls under
 // the same rule as a cookie: see [Permission] and docs/privacy.md. That is why
-// [Config].Consent is required, why a visitor who said no is forgotten, and why a
-// cookie that was deleted is not made again from a tag without [Restore].
+// [Config].Consent is required, why a visitor is forgotten under [Deny], and why a
+// cookie that was deleted is not made again from a tag without [Restore]. With
+// [OptIn] a no is for you to pass on: call [Tracker.Forget].
 //
 // It does not see people across browsers, devices or sites.
 //
@@ -73,8 +74,10 @@
 // # Sessions
 //
 // A session is started by a request of a kind that may be a visitor's first: a
-// navigation, a fetch, or a request without Fetch Metadata that does not ask for
-// images or styles. It is kept for a day, and is a visitor only when its token
+// navigation, a fetch, or a GET without Fetch Metadata that does not ask for
+// images or styles; and only if a strategy could carry its token on the answer:
+// a cookie rides on that of any navigation, else cookie and tag ride on a GET
+// without Range that is answered with a 200. It is kept for a day, and is a visitor only when its token
 // comes back; bots and blocked cookies leave nothing else. It ends with
 // [Config].Lifetime, counted from its birth.
 //
@@ -101,8 +104,10 @@
 //
 // # Writing a Strategy
 //
-// Identify presents what the client carries; Attach writes a carrier, with a
-// token from [Visit.Seal], which applies the rule above; Clear takes it away.
+// Identify presents what the client carries, and offers to carry a new token
+// ([Visit.Offer]: without an offer no session is started). Attach writes a
+// carrier if one is due ([Visit.Due]), with a token from [Visit.Seal], which
+// applies the rule above. Clear takes away what was carried ([Visit.Carried]).
 // See the example of Strategy: it fits on a page.
 //
 // # Errors

@@ -227,12 +227,12 @@ func ExampleStore() {
 		return
 	}
 	defer tracker.Close()
-	h := tracker.Handler(http.NotFoundHandler())
+	h := tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/?utm_campaign=spring", nil))
 	for _, r := range store.table {
 		fmt.Println(r.Hits, r.Touches[0].Campaign)
 	}
-	// Output:
+	// Output: 1 spring
 }
 
 // Wrong: a recognition is not an authentication. Whoever can read a tag of the

@@ -16,7 +16,7 @@ const viaNew = "new"
 // Errors of [Session.Set].
 var (
 	// ErrValue is returned for a key or a text that is not kept.
-	ErrValue = errors.New("revisit: not a value that a session keeps")
+	ErrValue = errors.New("revisit: not a value that a session keeps (keys of 1 to 64 bytes, texts of 1,024, valid UTF-8)")
 	// ErrUnverified is returned for a session that is known from its token only,
 	// because the store did not answer.
 	ErrUnverified = errors.New("revisit: the session is unverified, the store did not answer")
@@ -38,7 +38,8 @@ type Session struct {
 	Via string
 
 	// Unverified is true if the token was valid but the store did not answer in
-	// time. Nothing but ID and Via is known then, and Set fails.
+	// time. Nothing but ID and Via is known then (and Created, which the ID says),
+	// and Set fails.
 	Unverified bool
 
 	tracker *Tracker // nil for NewSession's
@@ -50,7 +51,8 @@ type Session struct {
 }
 
 // NewSession returns a session with the data of r, for the tests of a handler:
-// see [NewContext]. It belongs to no Tracker, and Set changes it alone.
+// see [NewContext]. It belongs to no Tracker, and Set changes it alone. A via of
+// "new" makes one that New is true of.
 func NewSession(r Record, via string) *Session {
 	return &Session{ID: r.ID, Via: via, record: r, saved: true}
 }
@@ -63,7 +65,8 @@ func NewContext(ctx context.Context, s *Session) context.Context {
 
 // FromContext returns the session of the request that ctx belongs to. There is
 // none outside of a [Tracker.Handler], under Unasked and Deny, and where the
-// client has presented no valid token and no session could be started.
+// client has presented no valid token and no session could be started: as on a
+// POST that is no navigation, on HEAD, and for images, styles and the like.
 func FromContext(ctx context.Context) (*Session, bool) {
 	s, _ := ctx.Value(sessionKey{}).(*Session)
 	return s, s != nil
@@ -121,8 +124,8 @@ func (s *Session) Record() Record {
 
 // Set attaches a value to the session under a key, at once: a session that was
 // started by this request is saved with it. An empty text removes the value. A
-// session keeps 32 keys of 64 bytes with texts of 1,024 bytes; anything else is
-// an ErrValue.
+// session keeps 32 keys of 1 to 64 bytes with texts of up to 1,024 bytes, all in
+// valid UTF-8; anything else is an ErrValue.
 //
 // Set returns ErrUnverified or the store's error if the value may not have been
 // kept, and ErrForgotten if the session was forgotten.

@@ -26,6 +26,9 @@ var (
 //
 // Both methods give up when ctx ends and return its error. A Tracker calls
 // them with a deadline of [Config.StoreTimeout].
+//
+// Nobody else deletes what has expired: a Store does, by Expires, at leisure. How
+// it writes a Record down is its own affair; encoding/json does, all of it.
 type Store interface {
 	// Load returns the record of id. It returns ErrNotFound if there is none
 	// or it has expired.
@@ -67,9 +70,9 @@ type Record struct {
 
 	MergedInto ID         // if not zero, an alias of that older session
 	Absorbed   []Absorbed // the sessions that were merged into this one
-	Joins      int        // links honoured
 	Rivals     int        // different cookies met beside a tag of this ID
-	Likely     ID         // a weak match when the session was born: a hint, no merge
+	Joins      int        // links honoured; always 0 so far
+	Likely     ID         // a weak match when the session was born: a hint, no merge; always zero so far
 }
 
 // A Touch is one way that led the visitor here: a landing page with the

@@ -13,9 +13,9 @@ import (
 // Strategy is used by many requests at once: what belongs to one request lives
 // in its [Visit].
 type Strategy interface {
-	// Via is the name of the strategy, unique in a Tracker. Tokens are sealed for it, so that what was
-	// lifted from one carrier is worth nothing in another, and it is what
-	// Session.Via, Stats and logs call the strategy.
+	// Via is the name of the strategy, unique in a Tracker: the purpose for which
+	// its tokens are sealed, so that what was lifted from one carrier is worth
+	// nothing in another, and what Session.Via and Stats call it.
 	Via() string
 
 	// Identify presents what the client carries, before the handler runs. It is
@@ -101,14 +101,16 @@ func (v *Visit) Permission() Permission { return v.permission }
 // a part of one.
 func (v *Visit) Navigation() bool { return v.navigation }
 
-// Present tells of a token that the client carries for a purpose, the name of
-// the strategy. It reports whether the token is one of ours, sealed for this
+// Present tells of a token that the client carries for a purpose, which is the
+// strategy's Via; another one panics. It reports whether the token is one of ours, sealed for this
 // purpose and within its lifetime. One that is not is ignored and counted; two
 // different valid ones for one purpose make it ambiguous: no claim at all.
 //
-// Where no claim may be used (under Unasked, on a subresource of another site's
-// page) Present takes note that there is a carrier, and reports false.
+// Under Unasked no claim may be used: Present takes note that there is a
+// carrier, and reports false. On a subresource of another site's page it reports
+// false and takes note of nothing.
 func (v *Visit) Present(purpose, token string) bool {
+	v.tracker.mustRank(purpose)
 	if v.foreign {
 		return false
 	}
@@ -144,8 +146,8 @@ func (v *Visit) Carried(purpose string) bool { return v.carrier(purpose) != nil 
 
 // Offer says that the strategy could carry a new token for the purpose on the
 // response to this request. Without an offer no session is started, since nobody
-// would know it again.
-func (v *Visit) Offer(purpose string) { v.offers |= 1 << v.tracker.rank(purpose) }
+// would know it again. The purpose is the strategy's Via; another one panics.
+func (v *Visit) Offer(purpose string) { v.offers |= 1 << v.tracker.mustRank(purpose) }
 
 // Hook asks for Attach to be called even if the client's carriers are as they
 // should be. Otherwise it is called only if a carrier is due that was offered or

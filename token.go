@@ -50,7 +50,7 @@ func (id ID) String() string {
 	return string(b[:])
 }
 
-// ParseID reads what [ID.String] wrote.
+// ParseID reads what [ID.String] wrote. Anything else is an error, and no ID.
 func ParseID(s string) (ID, error) {
 	var id ID
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {

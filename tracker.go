@@ -13,7 +13,7 @@ import (
 )
 
 // Config is what a [Tracker] is made from. The zero value of every field but
-// Consent is a good default.
+// Consent is a good default; a negative duration is an error.
 type Config struct {
 	// Keys seal the tokens, 32 random bytes or more each: the first signs, all
 	// verify. To rotate, append the new key on every node, then move it to the
@@ -48,8 +48,8 @@ type Config struct {
 	// page is served all the same. Default 250 milliseconds.
 	StoreTimeout time.Duration
 
-	// Logger takes the few messages there are, none of which has anything of a
-	// request in it. Default slog.Default().
+	// Logger takes the few messages there are. None has anything of a request in
+	// it, save the IDs of sessions that are forgotten. Default slog.Default().
 	Logger *slog.Logger
 }
 
@@ -297,7 +297,7 @@ func (t *Tracker) recognise(v *Visit) {
 	if claims := v.claims(room[:0]); len(claims) > 0 {
 		record, via, err := t.arrive(v, claims, &change)
 		if err == nil {
-			t.stats.returning[t.rank(via)].Add(1)
+			t.stats.returning[t.mustRank(via)].Add(1)
 			v.open(record.ID, via, record)
 			v.replaceStored()
 			return
@@ -307,7 +307,7 @@ func (t *Tracker) recognise(v *Visit) {
 			// The token is proof enough of who it is, and that is all there is.
 			t.stats.drop(err)
 			t.stats.unverified.Add(1)
-			t.stats.returning[t.rank(claims[0].via)].Add(1)
+			t.stats.returning[t.mustRank(claims[0].via)].Add(1)
 			v.open(claims[0].id, claims[0].via, Record{ID: claims[0].id})
 			v.session.Unverified = true
 			return
@@ -373,14 +373,16 @@ func (v *Visit) open(id ID, via string, record Record) {
 	}
 }
 
-// rank returns the place of a strategy in the order of trust.
-func (t *Tracker) rank(via string) int {
+// mustRank returns the place of a strategy in the order of trust. That a
+// strategy speaks under another name than its own is a bug in it, which would
+// show as visitors who are always new.
+func (t *Tracker) mustRank(via string) int {
 	for i, name := range t.names {
 		if name == via {
 			return i
 		}
 	}
-	return 0
+	panic(fmt.Sprintf("revisit: no strategy of the Tracker has the name %q: Present and Offer want Via", via))
 }
 
 // forgetLimit is how many times StoreTimeout it may take to forget a session,
@@ -485,7 +487,9 @@ func (v *Visit) giveBack(r *http.Request) {
 //
 // Called in a handler for its own session, it also has the client's carriers
 // cleared: with this response, if its header is looked at (always under ETag,
-// and where a carrier was about to be written), else with the next one.
+// and where a carrier was about to be written), else with the next one. The
+// Session that the handler has goes on showing what was; its Set returns
+// ErrForgotten. If consent stays, the next page begins a new session.
 //
 // An error means that the session may still be there: try again. Forget gives
 // up after twenty times Config.StoreTimeout.

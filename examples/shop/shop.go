@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -39,9 +40,10 @@ type shop struct {
 
 // A lead is what a business keeps: a person who asked, and where he came from.
 type lead struct {
-	Number, Mail    string
-	Visitor         string // the session, for later orders
-	First, Campaign string
+	Number, Mail string
+	Visitor      string // the session, for later orders
+	Source       string // that brought him first
+	Campaign     string // that brought him last
 }
 
 type product struct {
@@ -110,14 +112,28 @@ func showSession(next http.Handler) http.Handler {
 type page struct {
 	Title  string
 	Ask    bool   // for consent
-	OptOut bool   // offer a way out
-	Path   string // where the banner leads back to
+	By     string // the strategy, for the banner
+	Change string // the other answer, for the footer: "yes", "no" or ""
+	Label  string // of its button
+	Path   string // where an answer leads back to
 	Data   any
 }
 
 func (s *shop) render(w http.ResponseWriter, r *http.Request, status int, name, title string, data any) {
-	p := page{Title: title, Path: r.URL.Path, Data: data, OptOut: s.consent == "optout",
+	// The banner leads back to the whole address: what was seen before consent is
+	// not kept, so the campaign is in the query only.
+	p := page{Title: title, Path: r.URL.RequestURI(), By: s.strategy, Data: data,
 		Ask: s.consent == "optin" && len(r.CookiesNamed(consentCookie)) == 0}
+	switch c, _ := r.Cookie(consentCookie); {
+	case s.consent == "optin" && c != nil && c.Value == "yes":
+		p.Change, p.Label = "no", "Do not recognise me any more"
+	case s.consent == "optin" && c != nil:
+		p.Change, p.Label = "yes", "Recognise me after all"
+	case s.consent == "optout" && len(r.CookiesNamed(optOutCookie)) == 0:
+		p.Change, p.Label = "no", "Do not recognise me"
+	case s.consent == "optout":
+		p.Change, p.Label = "yes", "You are not recognised. Recognise me again"
+	}
 	var b bytes.Buffer
 	if err := s.pages[name].ExecuteTemplate(&b, "layout.html", p); err != nil {
 		http.Error(w, "This page is broken.", http.StatusInternalServerError)
@@ -215,19 +231,23 @@ func (s *shop) takeLead(w http.ResponseWriter, r *http.Request) {
 		s.render(w, r, http.StatusUnprocessableEntity, "lead", "Ask for an offer", "Please give an address that we can answer to.")
 		return
 	}
+	l := lead{Mail: mail}
+	visitor, known := revisit.FromContext(r.Context())
+	if known {
+		l.Visitor, l.Source, l.Campaign = visitor.ID.String(), visitor.First().Source, visitor.Last().Campaign
+	}
 	s.mu.Lock()
-	s.leads = append(s.leads, lead{Number: fmt.Sprintf("L%04d", len(s.leads)+1), Mail: mail})
-	l := &s.leads[len(s.leads)-1]
-	if v, ok := revisit.FromContext(r.Context()); ok {
-		l.Visitor, l.First, l.Campaign = v.ID.String(), v.First().Source, v.Last().Campaign
-		// The session keeps the number of the lead, not the address.
-		if err := v.Set(r.Context(), "lead", l.Number); err != nil {
-			l.Campaign = ""
+	l.Number = fmt.Sprintf("L%04d", len(s.leads)+1)
+	s.leads = append(s.leads, l)
+	s.mu.Unlock()
+	if known {
+		// The session keeps the number of the lead, not the address. If it cannot,
+		// the lead counts all the same.
+		if err := visitor.Set(r.Context(), "lead", l.Number); err != nil {
+			slog.Warn("the session does not know of its lead", "error", err)
 		}
 	}
-	taken := *l
-	s.mu.Unlock()
-	s.render(w, r, http.StatusOK, "thanks", "Thank you", taken)
+	s.render(w, r, http.StatusOK, "thanks", "Thank you", l)
 }
 
 // known tells visitors what the shop knows of them.
@@ -240,10 +260,10 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 		add := func(name string, value any) { rows = append(rows, row{name, fmt.Sprint(value)}) }
 		add("Your session", v.ID)
 		add("Since", v.Created().Format("2 January 2006, 15:04:05 MST"))
-		add("Recognised by", v.Via)
+		add("Recognised by", map[bool]string{true: "nothing: this is the first visit", false: v.Via}[v.New()])
 		add("Pages seen", v.Hits())
 		add("Visits", v.Visits())
-		add("Came back at least once", record.Confirmed || !v.New())
+		add("Came back at least once", map[bool]string{true: "yes", false: "not yet"}[record.Confirmed])
 		add("Sessions that turned out to be yours, too", len(record.Absorbed))
 		if !record.Expires.IsZero() {
 			add("Kept until", record.Expires.Format("2 January 2006"))
@@ -273,7 +293,7 @@ func (s *shop) forget(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/known", http.StatusSeeOther)
 }
 
-// takeConsent takes the answer of the banner, and of the links in the footer.
+// takeConsent takes the answer of the banner, and of the button in the footer.
 func (s *shop) takeConsent(w http.ResponseWriter, r *http.Request) {
 	answer := r.PostFormValue("answer")
 	if answer != "yes" && answer != "no" {
@@ -324,6 +344,6 @@ func picture(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 200"><defs><linearGradient id="g" x2="1" y2="1">`+
 		`<stop stop-color="hsl(%[1]d 70%% 62%%)"/><stop offset="1" stop-color="hsl(%[2]d 65%% 42%%)"/></linearGradient></defs>`+
 		`<rect width="320" height="200" fill="url(#g)"/><circle cx="%[3]d" cy="105" r="58" fill="#fff" fill-opacity=".25"/>`+
-		`<text x="160" y="128" font-family="system-ui,sans-serif" font-size="84" font-weight="700" text-anchor="middle" fill="#fff">%[4]s</text></svg>`,
-		p.Hue, (p.Hue+40)%360, 110+p.Hue%100, strings.ToUpper(p.Name[:1]))
+		`<text x="160" y="135" font-family="system-ui,sans-serif" font-size="84" font-weight="700" text-anchor="middle" fill="#fff">%[4]s</text></svg>`,
+		p.Hue, (p.Hue+40)%360, 160, strings.ToUpper(p.Name[:1]))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -171,6 +172,20 @@ func TestConsentIsAskedTakenAndTakenBack(t *testing.T) {
 	}
 	if r = post(t, c, address+"/consent", url.Values{"answer": {"maybe"}}); r.StatusCode != 400 {
 		t.Errorf("maybe: %v", r.Status)
+	}
+}
+
+// What was seen before consent is not kept, so the banner must lead back to the
+// tagged address.
+func TestTheCampaignIsNotLostToTheBanner(t *testing.T) {
+	address, _ := open(t)
+	c := client()
+	page := get(t, c, address+"/?utm_source=newsletter&utm_campaign=spring").body
+	_, rest, _ := strings.Cut(page, `name="back" value="`)
+	back, _, _ := strings.Cut(rest, `"`)
+	post(t, c, address+"/consent", url.Values{"answer": {"yes"}, "back": {html.UnescapeString(back)}})
+	if known := get(t, c, address+"/known").body; !strings.Contains(known, "spring") {
+		t.Errorf("back to %s: %s", back, known)
 	}
 }
 
