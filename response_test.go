@@ -219,12 +219,10 @@ func TestTheHandlerDoesNotNotice(t *testing.T) {
 			assert.ErrorIs(t, err, http.ErrBodyNotAllowed)
 		},
 		"ErrAbortHandler": func(w http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body)
 			io.WriteString(w, "hello")
 			panic(http.ErrAbortHandler)
 		},
 		"ErrAbortHandler after a flush": func(w http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body) // else the connection is reset, and what the client sees is chance
 			io.WriteString(w, "hello")
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
@@ -266,6 +264,9 @@ func TestTheHandlerDoesNotNotice(t *testing.T) {
 					alone, aloneLog := serve(t, wire, h)
 					wrapped, wrappedLog := serve(t, wire, newTracker(t, revisit.Config{Strategy: strategy}).Handler(h))
 					for _, method := range []string{"GET", "HEAD", "POST"} {
+						if method == "POST" && strings.HasPrefix(name, "ErrAbortHandler") {
+							continue // how far a client that is still sending gets is chance
+						}
 						var body io.Reader
 						var again io.Reader
 						if method == "POST" {
