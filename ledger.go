@@ -132,15 +132,21 @@ const (
 
 func setValue(r *Record, key string, v Value) (dirty bool, err error) {
 	have, ok := r.Values[key]
-	switch {
-	case ok && (have.Text == v.Text || have.At.After(v.At)), !ok && v.Text == "":
+	if ok && have.Text == v.Text {
 		return false, nil
+	}
+	// Who sets it has seen what is there, whatever the clocks of two nodes say.
+	if ok && !v.At.After(have.At) {
+		v.At = have.At.Add(time.Millisecond)
 	}
 	values := make(map[string]Value, len(r.Values)+1)
 	maps.Copy(values, r.Values)
 	if !ok && len(values) >= maxValues {
 		// Removed ones are kept only to win over older ones of a merge.
 		maps.DeleteFunc(values, func(_ string, v Value) bool { return v.Text == "" })
+		if v.Text == "" && len(values) >= maxValues {
+			return false, nil
+		}
 		if len(values) >= maxValues {
 			return false, fmt.Errorf("%w: a session keeps %d", ErrValue, maxValues)
 		}
@@ -225,7 +231,7 @@ func (l *ledger) swap(ctx context.Context, r Record, old int64) error {
 func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, error) {
 	version := newVersion()
 	wasConfirmed := false
-	for failures := 0; ; {
+	for failures, conflicts := 0, 0; ; {
 		r, err := l.read(ctx, id, changes[0].at)
 		switch {
 		case err == nil && r.Version == version:
@@ -236,10 +242,15 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 			return Record{}, ErrForgotten
 		case err == nil && !r.MergedInto.IsZero():
 			root, err := l.absorb(ctx, r)
-			if err != nil {
+			if err != nil && !errors.Is(err, errApart) && !errors.Is(err, ErrConflict) {
 				return Record{}, err
 			}
-			id = root.ID
+			if err == nil {
+				id = root.ID
+			}
+			if err := ctx.Err(); err != nil {
+				return Record{}, err
+			}
 			continue
 		case errors.Is(err, ErrNotFound):
 			if r, err = l.reborn(id); err != nil {
@@ -270,13 +281,29 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 			l.saved(wasConfirmed, &r)
 			return r, nil
 		}
-		if !errors.Is(err, ErrConflict) {
+		if errors.Is(err, ErrConflict) {
+			l.pause(ctx, conflicts)
+			conflicts++
+		} else {
 			l.count(err)
 			failures++
 		}
 		if failures > maxFailures || ctx.Err() != nil {
 			return Record{}, err
 		}
+	}
+}
+
+// pause lets others pass, if conflicts go on and on.
+func (l *ledger) pause(ctx context.Context, conflicts int) {
+	if conflicts < 8 || l.memory != nil {
+		return
+	}
+	timer := time.NewTimer(rand.N(time.Duration(min(conflicts, 100)) * 100 * time.Microsecond))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -335,10 +362,15 @@ func (l *ledger) agree(ctx context.Context, claims []claim, permission Permissio
 		own, next, err := l.trace(ctx, c.id)
 		switch {
 		case errors.Is(err, ErrForgotten):
+			if permission != Restore && leader < 0 {
+				// The carrier that counts most speaks of a session that is gone. To
+				// give it another one would rebuild what was cleared.
+				return agreement{}, ErrForgotten
+			}
 			continue // before any merge
 		case err != nil:
 			return agreement{}, err
-		case c.follows && own.Rivals >= maxRivals:
+		case c.follows && own.leaked():
 			l.stats.leaked.Add(1)
 			if times, ok := l.stats.leaks.now(); ok {
 				l.logger.Warn("revisit: a tag came with many different cookies: a cache hands it out, or it was stolen; it is ignored",
@@ -351,7 +383,7 @@ func (l *ledger) agree(ctx context.Context, claims []claim, permission Permissio
 		case next.ID == root.ID:
 			continue
 		}
-		merged, err := l.merge(ctx, root.ID, c, permission)
+		merged, err := l.merge(ctx, root.ID, claims[leader].id, c, permission)
 		if errors.Is(err, errApart) || errors.Is(err, ErrForgotten) {
 			continue // the leader counts, and the other carrier is brought to it
 		}
@@ -369,12 +401,19 @@ func (l *ledger) agree(ctx context.Context, claims []claim, permission Permissio
 // trace returns the record of id itself and the one of the session that it
 // belongs to, which is the same if it was not merged.
 func (l *ledger) trace(ctx context.Context, id ID) (own, root Record, err error) {
-	own, err = l.load(ctx, id)
-	if err != nil || own.MergedInto.IsZero() {
-		return own, own, err
+	for {
+		own, err = l.load(ctx, id)
+		if err != nil || own.MergedInto.IsZero() {
+			return own, own, err
+		}
+		root, err = l.absorb(ctx, own)
+		if err == nil || !errors.Is(err, errApart) && !errors.Is(err, ErrConflict) {
+			return own, root, err
+		}
+		if err := ctx.Err(); err != nil {
+			return own, own, err
+		}
 	}
-	root, err = l.absorb(ctx, own)
-	return own, root, err
 }
 
 // load returns the record of id; a new one if it is missing.
@@ -404,8 +443,11 @@ func (l *ledger) load(ctx context.Context, id ID) (Record, error) {
 //  3. the alias is emptied.
 //
 // Whoever meets an alias that was not absorbed does the rest.
-func (l *ledger) merge(ctx context.Context, root ID, c claim, permission Permission) (Record, error) {
+func (l *ledger) merge(ctx context.Context, root, rival ID, c claim, permission Permission) (Record, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return Record{}, err
+		}
 		_, a, err := l.trace(ctx, root)
 		if err != nil {
 			return Record{}, err
@@ -421,56 +463,46 @@ func (l *ledger) merge(ctx context.Context, root ID, c claim, permission Permiss
 		if b.ID.older(a.ID) {
 			older, younger = b, a
 		}
-		if !mayMerge(&older, &younger, permission) || c.follows && tag.Rivals >= maxRivals {
+		if !mayMerge(&older, &younger, permission) || c.follows && tag.leaked() && !slices.Contains(tag.Rivals, rival) {
 			return Record{}, errApart
 		}
 
 		// The tag has met a different cookie: that is written before anything is
 		// merged, so that no more than maxRivals get through at one time.
-		if tag.ID != younger.ID {
-			if err := l.meet(ctx, tag, +1); errors.Is(err, ErrConflict) {
-				continue
-			} else if err != nil {
+		met := withRival(tag, rival)
+		if tag.ID != younger.ID && len(met.Rivals) != len(tag.Rivals) {
+			if err := l.swap(ctx, met, tag.Version); err != nil && !errors.Is(err, ErrConflict) {
 				return Record{}, err
 			}
+			continue
 		}
 		alias, old := younger, younger.Version
 		alias.MergedInto, alias.Version = older.ID, newVersion()
 		alias.Expires = l.end(alias.ID) // as long as its tokens
 		if tag.ID == younger.ID {
-			alias.Rivals++
+			alias.Rivals = met.Rivals
 		}
-		err = l.swap(ctx, alias, old)
-		if err == nil {
-			return l.absorb(ctx, alias)
-		}
-		if tag.ID != younger.ID {
-			// Another request has merged these two, most likely, and counted.
-			l.unmeet(ctx, c.id)
-		}
-		if !errors.Is(err, ErrConflict) {
+		if err := l.swap(ctx, alias, old); errors.Is(err, ErrConflict) {
+			continue
+		} else if err != nil {
 			return Record{}, err
 		}
+		return l.absorb(ctx, alias)
 	}
 }
 
-// meet counts the cookies that a tag has met.
-func (l *ledger) meet(ctx context.Context, tag Record, by int) error {
-	old := tag.Version
-	tag.Rivals += by
-	tag.Version = newVersion()
-	return l.swap(ctx, tag, old)
+// withRival returns a tag's record that has met a cookie. One cookie counts
+// once, however often a merge is tried.
+func withRival(tag Record, cookie ID) Record {
+	if !slices.Contains(tag.Rivals, cookie) && !tag.leaked() {
+		tag.Rivals = append(slices.Clone(tag.Rivals), cookie)
+		tag.Version = newVersion()
+	}
+	return tag
 }
 
-// unmeet takes a cookie back.
-func (l *ledger) unmeet(ctx context.Context, id ID) {
-	for {
-		tag, err := l.load(ctx, id)
-		if err != nil || !errors.Is(l.meet(ctx, tag, -1), ErrConflict) {
-			return
-		}
-	}
-}
+// leaked reports whether a tag of this ID has met too many different cookies.
+func (r *Record) leaked() bool { return len(r.Rivals) >= maxRivals }
 
 // mayMerge reports whether two sessions of one browser may become one.
 func mayMerge(older, younger *Record, permission Permission) bool {
@@ -480,17 +512,23 @@ func mayMerge(older, younger *Record, permission Permission) bool {
 			return false
 		}
 	}
+	return sameValues(older, younger) && len(older.Absorbed)+1+len(younger.Absorbed) <= maxAbsorbed
+}
+
+// sameValues reports whether two sessions' values can be put together: none of
+// them differ, and there is room for all. Removed ones are no values.
+func sameValues(older, younger *Record) bool {
 	values := len(older.Values)
 	for key, v := range younger.Values {
 		w, ok := older.Values[key]
-		if ok && w.Text != v.Text {
+		if ok && v.Text != "" && w.Text != "" && w.Text != v.Text {
 			return false
 		}
 		if !ok {
 			values++
 		}
 	}
-	return values <= maxValues && len(older.Absorbed)+1+len(younger.Absorbed) <= maxAbsorbed
+	return values <= maxValues
 }
 
 // absorb finishes the merge of an alias and returns the session at the root.
@@ -516,6 +554,15 @@ func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
 			continue
 		}
 		known := slices.ContainsFunc(root.Absorbed, func(a Absorbed) bool { return a.ID == alias.ID })
+		if !known && !sameValues(&root, &alias) {
+			// A value was set while they were merged: they stay apart after all.
+			alone := alias
+			alone.MergedInto, alone.Version = ID{}, newVersion()
+			if err := l.swap(ctx, alone, alias.Version); err != nil {
+				return Record{}, err
+			}
+			return Record{}, errApart
+		}
 		if !known || !isEmpty(&alias) {
 			next := l.absorbed(root, alias)
 			err := l.swap(ctx, next, root.Version)
@@ -594,7 +641,14 @@ func (l *ledger) absorbed(root, alias Record) Record {
 	}
 	next.LastSeen = later(root.LastSeen, alias.LastSeen)
 	next.Joins = max(root.Joins, alias.Joins)
-	next.Rivals = max(root.Rivals, alias.Rivals)
+	for _, id := range alias.Rivals {
+		if next.leaked() {
+			break
+		}
+		if !slices.Contains(next.Rivals, id) {
+			next.Rivals = append(slices.Clone(next.Rivals), id)
+		}
+	}
 	if alias.Confirmed && !root.Confirmed {
 		next.Confirmed, next.Expires = true, l.end(root.ID)
 	}
@@ -629,46 +683,71 @@ func (l *ledger) emptied(alias Record) Record {
 }
 
 // forget replaces the session of id and all that it has absorbed by tombstones.
-// The session itself comes after those, and the alias by which it was found
-// last: what fails before can be done again. fresh is false if it was forgotten
-// already.
+// The session itself comes after those, then the aliases between, and the one by
+// which it was found last: what fails before can be done again. fresh is false if
+// it was forgotten already.
 func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
+	var path []Record // of aliases, from id to the root
+	bury := func(absorbed []Absorbed) error {
+		for _, a := range absorbed {
+			if slices.ContainsFunc(path, func(r Record) bool { return r.ID == a.ID }) {
+				continue // its turn comes
+			}
+			if err := l.bury(ctx, a.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for at := id; ; {
-		r, err := l.load(ctx, at)
-		switch {
-		case errors.Is(err, ErrForgotten):
-			return at != id, l.bury(ctx, id)
-		case err != nil:
+		if err := ctx.Err(); err != nil {
 			return false, err
-		case !r.MergedInto.IsZero():
+		}
+		r, err := l.load(ctx, at)
+		if errors.Is(err, ErrForgotten) {
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		if !r.MergedInto.IsZero() {
 			if !r.MergedInto.older(at) {
 				return false, errCorrupt
 			}
+			path = append(path, r)
 			at = r.MergedInto
 			continue
 		}
-		for _, a := range r.Absorbed {
-			if a.ID == id {
-				continue // the way to the root, for another try
-			}
-			if err := l.bury(ctx, a.ID); err != nil {
-				return false, err
-			}
+		if err := bury(r.Absorbed); err != nil {
+			return false, err
 		}
 		err = l.swap(ctx, l.tombstone(at), r.Version)
 		if errors.Is(err, ErrConflict) {
 			continue // it may have absorbed another one
 		}
-		if err == nil && at != id {
-			err = l.bury(ctx, id)
+		if err != nil {
+			return false, err
 		}
-		return err == nil, err
+		fresh = true
+		break
 	}
+	for _, r := range slices.Backward(path) {
+		if err := bury(r.Absorbed); err != nil {
+			return fresh, err
+		}
+		if err := l.bury(ctx, r.ID); err != nil {
+			return fresh, err
+		}
+	}
+	return fresh, nil
 }
 
 // bury puts a tombstone in place of whatever is there.
 func (l *ledger) bury(ctx context.Context, id ID) error {
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		r, err := l.load(ctx, id)
 		if errors.Is(err, ErrForgotten) {
 			return nil

@@ -560,7 +560,7 @@ func TestOneCookieIsMetOnce(t *testing.T) {
 			wg.Go(func() { c.get("/old") })
 		}
 		wg.Wait()
-		assert.Equal(t, 1, record(t, memory, first).Rivals)
+		assert.Len(t, record(t, memory, first).Rivals, 1)
 	})
 }
 
@@ -582,4 +582,160 @@ func TestALostAnswerIsCountedOnce(t *testing.T) {
 		assert.Zero(t, tracker.Stats().Unverified)
 		assert.EqualValues(t, 1+hits, record(t, memory, first).Hits)
 	})
+}
+
+// A store that is so slow that no merge is finished in time must not make a tag
+// look leaked: it has met one cookie only.
+func TestASlowStoreDoesNotMakeATagLookLeaked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		store := storetest.Faulty(memory, storetest.Faults{})
+		tracker := newTracker(t, revisit.Config{Store: store})
+		b := newBrowser(tracker.Handler(seen))
+		first := b.get("/old")
+		clear(b.cookies)
+		time.Sleep(time.Second)
+		b.get("/new")
+		for _, latency := range []time.Duration{20, 30, 40, 45, 50, 60, 80, 100} {
+			store.Set(storetest.Faults{Latency: latency * time.Millisecond})
+			for range 2 {
+				b.clone().get("/old")
+				time.Sleep(time.Minute)
+			}
+		}
+		store.Set(storetest.Faults{})
+		assert.Equal(t, idOf(first), idOf(b.get("/old")))
+		assert.Len(t, record(t, memory, first).Rivals, 1)
+		assert.Zero(t, tracker.Stats().Leaked)
+	})
+}
+
+// What the younger session brings into a merge.
+func TestWhatAMergeBrings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		tracker := newTracker(t, revisit.Config{Store: memory})
+		b := newBrowser(tracker.Handler(seen))
+		first := b.get("/old")
+		require.False(t, record(t, memory, first).Confirmed)
+		clear(b.cookies)
+		time.Sleep(2 * time.Hour)
+		second := b.get("/new?utm_source=mail&utm_campaign=spring")
+		young := b.clone()
+		time.Sleep(time.Minute)
+		b.get("/new?utm_source=mail&utm_campaign=spring")
+		require.True(t, record(t, memory, second).Confirmed)
+		b.get("/old")
+
+		root, alias := record(t, memory, first), record(t, memory, second)
+		require.Len(t, root.Touches, 2)
+		assert.Equal(t, "/old", root.Touches[0].Landing)
+		assert.Equal(t, "spring", root.Touches[1].Campaign)
+		assert.True(t, root.Confirmed)
+		assert.EqualValues(t, 4, root.Hits)
+		assert.EqualValues(t, 2, root.Visits, "a campaign's visit is one of its own")
+		assert.Equal(t, alias.Created, root.VisitStart)
+		assert.Equal(t, 395*24*time.Hour, alias.Expires.Sub(alias.Created), "an alias lasts as long as its tokens")
+		assert.True(t, alias.LastHit.IsZero() && len(alias.Touches) == 0)
+
+		// An unconfirmed one becomes an alias that lasts, too.
+		clear(young.cookies)
+		clear(young.tags)
+		third := young.get("/x")
+		young.cookies = maps.Clone(b.cookies)
+		young.get("/x")
+		alias = record(t, memory, third)
+		require.Equal(t, root.ID, alias.MergedInto)
+		assert.Equal(t, 395*24*time.Hour, alias.Expires.Sub(alias.Created))
+		assert.True(t, record(t, memory, first).Confirmed)
+	})
+}
+
+// A merge in a row that was broken off: all of it is forgotten.
+func TestForgetTakesWhatLiesBetweenInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		store := &crashingStore{Store: memory, left: 1 << 30}
+		tracker := newTracker(t, revisit.Config{Store: store})
+		h := tracker.Handler(seen)
+		var b [3]*browser
+		var first [3]*http.Response
+		for i := range b {
+			b[i] = newBrowser(h)
+			first[i] = b[i].get(fmt.Sprint("/", i))
+			time.Sleep(time.Second)
+		}
+		claim := func(cookie, tag int) {
+			c := newBrowser(h)
+			maps.Copy(c.cookies, b[cookie].cookies)
+			maps.Copy(c.tags, b[tag].tags)
+			c.get(fmt.Sprint("/", tag))
+		}
+		claim(1, 2)
+		store.left = 1
+		claim(0, 1) // 1 is an alias of 0 that was not absorbed
+		store.left = 1 << 30
+		id, _ := revisit.ParseID(idOf(first[2]))
+		require.NoError(t, tracker.Forget(t.Context(), id))
+		for i := range first {
+			assert.True(t, record(t, memory, first[i]).Forgotten, "session %d", i)
+		}
+	})
+}
+
+// A value that is set while two sessions are being merged, and differs, keeps
+// them apart: it was acknowledged.
+func TestAValueSetDuringAMergeIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		store := &hookedStore{Store: memory}
+		tracker := newTracker(t, revisit.Config{Store: store})
+		lead := ""
+		h := tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s, ok := revisit.FromContext(r.Context()); ok && lead != "" {
+				assert.NoError(t, s.Set(r.Context(), "lead", lead))
+			}
+			seen(w, r)
+		}))
+		b := newBrowser(h)
+		first := b.get("/old")
+		old := b.clone()
+		clear(b.cookies)
+		time.Sleep(time.Second)
+		lead = "bob"
+		second := b.get("/new")
+		lead = ""
+		store.before = func(r revisit.Record) {
+			if !r.MergedInto.IsZero() {
+				store.before = nil
+				lead = "ann"
+				clear(old.tags)
+				old.get("/else")
+				lead = ""
+			}
+		}
+		b.get("/old")
+		require.Nil(t, store.before)
+		assert.Equal(t, "ann", record(t, memory, first).Values["lead"].Text)
+		r := record(t, memory, second)
+		assert.Equal(t, "bob", r.Values["lead"].Text)
+		assert.True(t, r.MergedInto.IsZero())
+	})
+}
+
+// hookedStore calls a function before each Save.
+type hookedStore struct {
+	revisit.Store
+	before func(revisit.Record)
+}
+
+func (s *hookedStore) Save(ctx context.Context, r revisit.Record, old int64) error {
+	if s.before != nil {
+		s.before(r)
+	}
+	return s.Store.Save(ctx, r, old)
 }

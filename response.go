@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 // response is the ResponseWriter of a request whose header is of interest. It
@@ -46,11 +45,11 @@ const (
 	bodyWhole                 // held back from beginning to end
 )
 
-var heldBodies = sync.Pool{New: func() any { return new(heldBody) }}
-
+// hold takes down the header of a body that is held back. Its memory is not
+// pooled: a handler that goes on writing after it has returned would write into
+// somebody else's page.
 func hold(h http.Header) *heldBody {
-	b := heldBodies.Get().(*heldBody)
-	b.declared = -1
+	b := &heldBody{declared: -1, names: make([]string, 0, len(h)), lines: make([][]string, 0, len(h))}
 	if n, err := strconv.Atoi(headerValue(h, "Content-Length")); err == nil {
 		b.declared = n
 	}
@@ -74,16 +73,11 @@ func (b *heldBody) hash(h http.Header) string {
 	return text
 }
 
-func (b *heldBody) free() {
-	clear(b.lines)
-	b.body, b.names, b.lines = b.body[:0], b.names[:0], b.lines[:0]
-	heldBodies.Put(b)
-}
-
-// restore makes h what it was, and returns the trailers that were set since.
+// restore makes h what it was, and returns the trailers, which may change until
+// the end.
 func (b *heldBody) restore(h http.Header) (trailers http.Header) {
 	for name, lines := range h {
-		if strings.HasPrefix(name, http.TrailerPrefix) && !slices.Contains(b.names, name) {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
 			if trailers == nil {
 				trailers = make(http.Header)
 			}
@@ -142,14 +136,15 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // WriteHeader is where the strategy has its turn.
 func (w *response) WriteHeader(status int) {
-	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
-		w.ResponseWriter.WriteHeader(status) // informational: another header follows
+	if w.status != 0 {
+		if w.held != nil {
+			w.release(false)
+		}
+		w.ResponseWriter.WriteHeader(status) // superfluous: the server says so in its log
 		return
 	}
-	if w.status != 0 {
-		if w.held == nil {
-			w.ResponseWriter.WriteHeader(status) // superfluous: the server says so in its log
-		}
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		w.ResponseWriter.WriteHeader(status) // informational: another header follows
 		return
 	}
 	w.status = status
@@ -188,7 +183,6 @@ func (w *response) holds() bool {
 func (w *response) release(done bool) error {
 	held := w.held
 	w.held = nil
-	defer held.free()
 	h := w.Header()
 	trailers := held.restore(h)
 	if done {

@@ -209,6 +209,17 @@ func TestTheHandlerDoesNotNotice(t *testing.T) {
 			w.(http.Flusher).Flush()
 			w.Header().Set(http.TrailerPrefix+"X-Sum", "42")
 		},
+		"a trailer with an early value": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(http.TrailerPrefix+"X-Sum", "0")
+			io.WriteString(w, "hello")
+			w.Header().Set(http.TrailerPrefix+"X-Sum", "42")
+		},
+		"103 after the final status": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			w.Header().Set("Link", "</style.css>; rel=preload")
+			w.WriteHeader(http.StatusEarlyHints)
+			io.WriteString(w, "hello")
+		},
 		"204":        func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) },
 		"304":        func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotModified) },
 		"a redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/204", http.StatusNotFound) },
@@ -281,7 +292,7 @@ func TestTheHandlerDoesNotNotice(t *testing.T) {
 						}
 						assert.Equal(t, want, got, method)
 					}
-					if name == "WriteHeader twice" {
+					if name == "WriteHeader twice" || name == "103 after the final status" {
 						assert.Equal(t, strings.Count(aloneLog.String(), "superfluous"), strings.Count(wrappedLog.String(), "superfluous"))
 					} else {
 						assert.Equal(t, aloneLog.String(), wrappedLog.String())

@@ -569,3 +569,50 @@ func TestAStoredTouchDoesNotPinItsRequest(t *testing.T) {
 	assert.EqualValues(t, 50, tracker.Stats().New)
 	assert.Less(t, heap(), before+10<<20)
 }
+
+// A value that was removed is none: it does not stand against another one.
+func TestARemovedValueDoesNotKeepSessionsApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lead := []string{"42"}
+		tracker := newTracker(t, revisit.Config{})
+		b := newBrowser(tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, _ := revisit.FromContext(r.Context())
+			for _, text := range lead {
+				assert.NoError(t, s.Set(r.Context(), "lead", text))
+			}
+			seen(w, r)
+		})))
+		first := b.get("/old")
+		clear(b.cookies)
+		time.Sleep(time.Second)
+		lead = []string{"43", ""} // logged out
+		b.get("/new")
+		lead = nil
+		assert.Equal(t, idOf(first), idOf(b.get("/old")))
+		assert.EqualValues(t, 1, tracker.Stats().Merged)
+	})
+}
+
+// Two claims on a store that hangs do not wait twice.
+func TestSeveralClaimsWaitOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		store := storetest.Faulty(memory, storetest.Faults{})
+		defer store.Release()
+		permission := revisit.Restore
+		tracker := newTracker(t, revisit.Config{Store: store, StoreTimeout: 100 * time.Millisecond,
+			Consent: func(*http.Request) revisit.Permission { return permission }})
+		b := newBrowser(tracker.Handler(seen))
+		b.get("/old")
+		clear(b.cookies)
+		time.Sleep(time.Second)
+		b.get("/new")
+		store.Set(storetest.Faults{Hang: true})
+		for _, permission = range []revisit.Permission{revisit.Restore, revisit.Recognise, revisit.Deny} {
+			begin := time.Now()
+			b.clone().get("/old")
+			assert.LessOrEqual(t, time.Since(begin), 100*time.Millisecond, "%v", permission)
+		}
+	})
+}

@@ -664,3 +664,59 @@ func TestForgetWritesNothingIntoASharedAnswer(t *testing.T) {
 		assert.Empty(t, resp.Header["Etag"])
 	}
 }
+
+// The way back from a payment page is a POST from another site, and a
+// SameSite=Lax cookie is not sent with it: no new one may take its place.
+func TestThePaymentPagesPOSTDoesNotReplaceTheCookie(t *testing.T) {
+	for _, permission := range []revisit.Permission{revisit.Recognise, revisit.Restore} {
+		b := newBrowser(newTracker(t, revisit.Config{Consent: grant(permission)}).Handler(seen))
+		first := b.get("/")
+		r := b.request("POST", "/paid", clickFrom)
+		r.Header.Del("Cookie")
+		resp := b.send(r)
+		assert.Empty(t, viaOf(resp))
+		assert.Equal(t, idOf(first), idOf(b.get("/thanks")))
+	}
+}
+
+// Under Recognise a session whose cookie was deleted does not come back into the
+// cookie, by whatever detour.
+func TestWhatWasClearedIsNotRebuiltAfterForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracker := newTracker(t, revisit.Config{Consent: grant(revisit.Recognise)})
+		b := newBrowser(tracker.Handler(seen))
+		old := b.get("/a")
+		clear(b.cookies)
+		time.Sleep(time.Hour)
+		id, err := revisit.ParseID(idOf(b.get("/b")))
+		require.NoError(t, err)
+		require.NoError(t, tracker.Forget(t.Context(), id))
+		b.get("/a")
+		assert.NotEqual(t, idOf(old), idOf(b.get("/c")))
+	})
+}
+
+// Whoever was handed a leaked tag can say no for himself only.
+func TestANoThroughALeakedTagForgetsNobodyElse(t *testing.T) {
+	store := revisit.NewMemoryStore(revisit.MemoryOptions{})
+	defer store.Close()
+	consent := revisit.Restore
+	tracker := newTracker(t, revisit.Config{Store: store, Consent: func(*http.Request) revisit.Permission { return consent }})
+	h := tracker.Handler(seen)
+	owner := newBrowser(h)
+	first := owner.get("/")
+	for range 12 {
+		b := newBrowser(h)
+		b.get("/home")
+		b.tags["/"] = owner.tags["/"]
+		b.get("/")
+	}
+	require.Positive(t, tracker.Stats().Leaked)
+	consent = revisit.Deny
+	stranger := newBrowser(h)
+	stranger.tags["/"] = owner.tags["/"]
+	stranger.get("/")
+	assert.Empty(t, stranger.tags["/"])
+	assert.False(t, record(t, store, first).Forgotten)
+	assert.Zero(t, tracker.Stats().Forgotten)
+}

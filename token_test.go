@@ -194,3 +194,14 @@ func TestTheTagIsGolden(t *testing.T) {
 		assert.Equal(t, tag{weak: weak, token: token, content: content}, parsed)
 	}
 }
+
+// Whoever sets a value has seen the one that is there: that of a node whose clock
+// is ahead, too.
+func TestAValueIsNewerThanTheOneItReplaces(t *testing.T) {
+	now := milli(time.Now())
+	r := Record{Values: map[string]Value{"lead": {Text: "old", At: now.Add(time.Hour)}}}
+	dirty, err := setValue(&r, "lead", Value{Text: "new", At: now})
+	require.NoError(t, err)
+	assert.True(t, dirty)
+	assert.Equal(t, Value{Text: "new", At: now.Add(time.Hour + time.Millisecond)}, r.Values["lead"])
+}

@@ -225,6 +225,12 @@ func (v *Visit) classify() {
 		v.navigation = mode == "navigate" && !v.foreign
 		v.hit = page
 		v.mayMint = v.navigation || (dest == "empty" || dest == "") && mode != "websocket" && !v.foreign
+		// The way back from a payment page can be a POST from another site, which
+		// comes without SameSite=Lax cookies. That there is none means nothing, and
+		// a new one would take the place of the visitor's.
+		if site == "cross-site" && v.request.Method != http.MethodGet {
+			v.mayMint = false
+		}
 	}
 	if isPrefetch(h) {
 		v.hit, v.mayMint = false, false
@@ -347,15 +353,18 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change) (Record, s
 	c := &change[0]
 	c.claim, c.via = true, claims[0].via
 	id := claims[0].id
+	wait := t.ledger.timeout
 	// One claim of the most trusted strategy needs no settling.
 	if len(claims) > 1 || claims[0].follows {
+		begin := time.Now()
 		agreed, err := t.ledger.agreeWithin(v.context.Context, claims, v.permission)
 		if err != nil {
 			return Record{}, "", err
 		}
+		wait = t.ledger.left(begin)
 		id, c.via = agreed.id, claims[agreed.leader].via
 	}
-	record, err := t.ledger.record(v.context.Context, id, change)
+	record, err := t.ledger.record(v.context.Context, id, change, wait)
 	return record, c.via, err
 }
 
@@ -393,12 +402,11 @@ const forgetLimit = 20
 // deny forgets the sessions of the valid tokens, and reports whether it could.
 func (t *Tracker) deny(v *Visit) bool {
 	done := true
-	for i := range v.carriers {
-		id := v.carriers[i].id
-		if id.IsZero() || v.carriers[i].ambiguous {
-			continue
-		}
-		if err := t.forget(v.context.Context, id, t.ledger.timeout); err != nil {
+	var room [2]claim
+	begin := time.Now()
+	for _, c := range v.claims(room[:0]) {
+		id := c.id
+		if err := t.forgetClaim(v.context.Context, c, t.ledger.left(begin)); err != nil {
 			done = false
 			t.stats.drop(err)
 			if times, ok := t.stats.denials.now(); ok {
@@ -504,7 +512,18 @@ func (t *Tracker) Forget(ctx context.Context, id ID) error {
 }
 
 func (t *Tracker) forget(ctx context.Context, id ID, wait time.Duration) error {
+	return t.forgetClaim(ctx, claim{id: id}, wait)
+}
+
+func (t *Tracker) forgetClaim(ctx context.Context, c claim, wait time.Duration) error {
 	_, err := withinFor(t.ledger, ctx, wait, forgetLimit*t.ledger.timeout, func(ctx context.Context) (struct{}, error) {
+		if c.follows {
+			// Whoever has been handed a leaked tag has no say over its session.
+			if own, err := t.ledger.load(ctx, c.id); err == nil && own.leaked() {
+				return struct{}{}, nil
+			}
+		}
+		id := c.id
 		fresh, err := t.ledger.forget(ctx, id)
 		if fresh {
 			t.stats.forgotten.Add(1)

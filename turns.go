@@ -74,12 +74,16 @@ func (t *turns) idle(d time.Duration) {
 	}
 }
 
-// record applies a change to the session of id and returns what it is then.
-func (l *ledger) record(ctx context.Context, id ID, c *[1]change) (Record, error) {
+// left returns what is left of the time that a request waits.
+func (l *ledger) left(begin time.Time) time.Duration { return l.timeout - time.Since(begin) }
+
+// record applies a change to the session of id and returns what it is then. It
+// waits for so long at most.
+func (l *ledger) record(ctx context.Context, id ID, c *[1]change, wait time.Duration) (Record, error) {
 	if l.memory != nil {
 		return l.commit(context.Background(), id, c[:])
 	}
-	ctx, cancel := l.deadline(ctx, l.timeout)
+	ctx, cancel := l.deadline(ctx, wait)
 	defer cancel()
 	done := make(chan outcome, 1)
 	if err := l.enqueue(ctx, id, job{c[0], done}); err != nil {
@@ -122,13 +126,22 @@ func (l *ledger) enqueue(ctx context.Context, id ID, j job) error {
 
 // work goes on until nobody waits.
 func (l *ledger) work(ctx context.Context, id ID, w *writer) {
-	defer l.leave()
+	finished := false
+	defer func() {
+		if !finished { // a store that ends its goroutine, as a test's FailNow does
+			l.mu.Lock()
+			delete(l.writers, id)
+			l.mu.Unlock()
+		}
+		l.leave()
+	}()
 	for {
 		l.mu.Lock()
 		jobs := w.waiting
 		w.waiting = nil
 		if len(jobs) == 0 {
 			delete(l.writers, id)
+			finished = true
 			l.mu.Unlock()
 			return
 		}

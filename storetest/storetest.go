@@ -148,7 +148,7 @@ func full() revisit.Record {
 		Touches:    []revisit.Touch{touch(2*time.Hour, "first"), touch(time.Hour, "last ☃")},
 		Values:     map[string]revisit.Value{"lead": {Text: "äöü '\"\\ 🛒", At: at}, "gone": {At: at.Add(-time.Hour)}},
 		MergedInto: newID(), Absorbed: []revisit.Absorbed{{ID: newID(), Visits: 1, Hits: 2}, {ID: newID()}},
-		Joins: 4, Rivals: 5, Likely: newID(),
+		Joins: 4, Rivals: []revisit.ID{newID(), newID()}, Likely: newID(),
 	}
 }
 
@@ -185,7 +185,7 @@ func differ(got, want revisit.Record) error {
 		{"ID", got.ID, want.ID}, {"Version", got.Version, want.Version}, {"Confirmed", got.Confirmed, want.Confirmed},
 		{"Forgotten", got.Forgotten, want.Forgotten}, {"Visits", got.Visits, want.Visits}, {"Hits", got.Hits, want.Hits},
 		{"Via", got.Via, want.Via}, {"MergedInto", got.MergedInto, want.MergedInto}, {"Joins", got.Joins, want.Joins},
-		{"Rivals", got.Rivals, want.Rivals}, {"Likely", got.Likely, want.Likely},
+		{"Likely", got.Likely, want.Likely},
 	} {
 		if f.got != f.want {
 			fault(f.name, f.got, f.want)
@@ -205,6 +205,9 @@ func differ(got, want revisit.Record) error {
 	}
 	if !slices.Equal(got.Absorbed, want.Absorbed) {
 		fault("Absorbed", got.Absorbed, want.Absorbed)
+	}
+	if !slices.Equal(got.Rivals, want.Rivals) {
+		fault("Rivals", got.Rivals, want.Rivals)
 	}
 	return errors.Join(faults...)
 }

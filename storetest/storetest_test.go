@@ -69,7 +69,7 @@ func (s *tableStore) Load(ctx context.Context, id revisit.ID) (revisit.Record, e
 		return revisit.Record{}, revisit.ErrNotFound
 	}
 	if s.has("a field is lost") {
-		r.Rivals = 0
+		r.Rivals = nil
 	}
 	if s.has("times are cut to seconds") {
 		r.Created = r.Created.Truncate(time.Second)

@@ -45,16 +45,23 @@ var mutants = []mutant{
 	{"3: a lost answer is not counted twice", "ledger.go", "case err == nil && r.Version == version:", "case false:", "LostAnswer"},
 	{"3: a Save compares", "memory.go", "if version != old {", "if version != old && false {", "Model|Parallel|MemoryStore"},
 
+	{"3: touches are taken over in a merge", "ledger.go", "next.Touches = withTouch(next.Touches, t)", "_ = t", "Brings"},
+	{"3: a confirmed alias confirms", "ledger.go", "if alias.Confirmed && !root.Confirmed {", "if false {", "Brings"},
+	{"3: an alias lasts as long as its tokens", "ledger.go", "\t\talias.Expires = l.end(alias.ID) // as long as its tokens\n", "", "Brings"},
+	{"3: one cookie is met once", "ledger.go", "!slices.Contains(tag.Rivals, cookie) && ", "", "MetOnce|SlowStore"},
+	{"3: a payment page's POST starts no session", "tracker.go", "if site == \"cross-site\" && v.request.Method != http.MethodGet {", "if false {", "Payment"},
+
 	// 4. Nobody is given somebody else's session.
 	{"4: two different tokens are no claim", "strategy.go", "\t\tc.ambiguous = true\n", "", "TwoDifferent"},
-	{"4: a leaked tag dies", "ledger.go", "c.follows && tag.Rivals >= maxRivals", "false", "Leaked"},
-	{"4: a dead tag recognises nobody", "ledger.go", "case c.follows && own.Rivals >= maxRivals:", "case c.follows && own.Rivals < 0:", "Leaked"},
+	{"4: a leaked tag dies", "ledger.go", "c.follows && tag.leaked() && !slices.Contains(tag.Rivals, rival)", "false", "Leaked"},
+	{"4: a dead tag recognises nobody", "ledger.go", "case c.follows && own.leaked():", "case c.follows && own.leaked() && false:", "Leaked"},
 	{"4: values that differ keep sessions apart", "ledger.go", "if ok && w.Text != v.Text {", "if ok && w.Text != v.Text && false {", "DifferentValues"},
 	{"4: other sites' pages are not answered", "tracker.go", "v.foreign = site == \"cross-site\" && !page", "v.foreign = false", "CrossSite|WhatMints"},
 
 	// 5. A forgotten session never returns.
 	{"5: a tombstone stops a hit", "ledger.go", "case err == nil && r.Forgotten:\n\t\t\treturn Record{}, ErrForgotten", "case false:", "Forget|Model"},
-	{"5: what was merged is forgotten with it", "ledger.go", "\tif err := l.bury(ctx, a.ID); err != nil {\n\t\t\t\treturn false, err\n\t\t\t}\n", "", "Forget"},
+	{"5: what was merged is forgotten with it", "ledger.go", "\t\tif err := bury(r.Absorbed); err != nil {\n\t\t\treturn false, err\n\t\t}\n", "", "Forget"},
+	{"5: aliases between are forgotten, too", "ledger.go", "path = append(path, r)\n", "_ = path\n", "ForgetTakes|ForgetByAnAlias|Row"},
 	{"5: tombstones are kept", "memory.go", "case r.Confirmed || r.Forgotten || !r.MergedInto.IsZero():", "case r.Confirmed:", "Tombstone"},
 	{"5: what is not there can be forgotten", "ledger.go", "return l.reborn(id)\n", "return Record{}, ErrForgotten\n", "NotThere"},
 
@@ -75,6 +82,7 @@ var mutants = []mutant{
 	{"8: Deny forgets", "tracker.go", "if len(v.carriers) > 0 && t.deny(v) {", "if len(v.carriers) > 0 {", "SaysNo|ANo"},
 	{"8: Deny clears", "tracker.go", "if len(v.carriers) > 0 && t.deny(v) {\n\t\t\tv.clear()", "if len(v.carriers) > 0 && t.deny(v) {", "SaysNo"},
 	{"8: a missing cookie is not made again", "strategy.go", "return v.permission == Restore", "return true", "Restore"},
+	{"8: what was forgotten is not given another session's cookie", "ledger.go", "if permission != Restore && leader < 0 {", "if false {", "IsNotRebuilt"},
 	{"8: withdrawn consent clears", "tracker.go", "(site == \"same-origin\" || site == \"none\")", "site == \"nowhere\"", "Unasked|Trace"},
 }
 
