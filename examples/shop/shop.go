@@ -283,14 +283,24 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 // forget erases the session, and takes the consent back: otherwise the next
 // page would begin a new one.
 func (s *shop) forget(w http.ResponseWriter, r *http.Request) {
-	if v, ok := revisit.FromContext(r.Context()); ok {
-		if err := s.tracker.Forget(r.Context(), v.ID); err != nil {
-			http.Error(w, "That did not work. Please try again.", http.StatusServiceUnavailable)
-			return
-		}
+	if s.forgets(w, r) {
+		s.answer(w, "no")
+		http.Redirect(w, r, "/known", http.StatusSeeOther)
 	}
-	s.answer(w, "no")
-	http.Redirect(w, r, "/known", http.StatusSeeOther)
+}
+
+// forgets erases the session of a request, if there is one, and reports whether
+// that worked. The answer is given if not.
+func (s *shop) forgets(w http.ResponseWriter, r *http.Request) bool {
+	v, ok := revisit.FromContext(r.Context())
+	if !ok {
+		return true
+	}
+	if err := s.tracker.Forget(r.Context(), v.ID); err != nil {
+		http.Error(w, "That did not work. Please try again.", http.StatusServiceUnavailable)
+		return false
+	}
+	return true
 }
 
 // takeConsent takes the answer of the banner, and of the button in the footer.
@@ -298,6 +308,11 @@ func (s *shop) takeConsent(w http.ResponseWriter, r *http.Request) {
 	answer := r.PostFormValue("answer")
 	if answer != "yes" && answer != "no" {
 		http.Error(w, "An answer is yes or no.", http.StatusBadRequest)
+		return
+	}
+	// OptIn sees no session any more once the answer is kept, so whoever takes the
+	// yes back is forgotten here.
+	if answer == "no" && !s.forgets(w, r) {
 		return
 	}
 	s.answer(w, answer)

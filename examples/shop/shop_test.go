@@ -166,7 +166,13 @@ func TestConsentIsAskedTakenAndTakenBack(t *testing.T) {
 	if r = post(t, c, address+"/forget", nil); r.Header.Get("X-Session-Id") != "" || !strings.Contains(r.body, "Nothing.") {
 		t.Errorf("after forget: %v %s", r.Header, r.body)
 	}
+	r = post(t, c, address+"/consent", url.Values{"answer": {"yes"}})
+	second := r.Header.Get("X-Session-Id")
+	post(t, c, address+"/consent", url.Values{"answer": {"no"}})
 	post(t, c, address+"/consent", url.Values{"answer": {"yes"}})
+	if r = get(t, c, address+"/"); r.Header.Get("X-Session-Id") == second {
+		t.Error("who took the yes back was recognised later")
+	}
 	if r = get(t, c, address+"/"); r.Header.Get("X-Session-Id") == id {
 		t.Error("the forgotten session has returned")
 	}
