@@ -229,12 +229,15 @@ func (l *ledger) swap(ctx context.Context, r Record, old int64) error {
 // commit applies changes to the session of id, or of the session that it was
 // merged into, and returns the record as it stands then.
 func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, error) {
-	version := newVersion()
+	// Each try has a version of its own. With one for all, a record could have it
+	// twice, with another node's write between: who read it the first time would
+	// then replace the second, and that write be lost.
+	var tried []int64
 	wasConfirmed := false
 	for failures, conflicts := 0, 0; ; {
 		r, err := l.read(ctx, id, changes[0].at)
 		switch {
-		case err == nil && r.Version == version:
+		case err == nil && slices.Contains(tried, r.Version):
 			// A Save whose answer was lost.
 			l.saved(wasConfirmed, &r)
 			return r, nil
@@ -276,11 +279,12 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 		if !dirty {
 			return r, nil
 		}
-		r.Version = version
+		r.Version = newVersion()
 		if err = l.write(ctx, &r, old, changes[0].at); err == nil {
 			l.saved(wasConfirmed, &r)
 			return r, nil
 		}
+		tried = append(tried, r.Version)
 		if errors.Is(err, ErrConflict) {
 			l.pause(ctx, conflicts)
 			conflicts++
