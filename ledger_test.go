@@ -739,3 +739,33 @@ func (s *hookedStore) Save(ctx context.Context, r revisit.Record, old int64) err
 	}
 	return s.Store.Save(ctx, r, old)
 }
+
+// Of a merge that was broken off, neither side may be gone after a day: the
+// alias has tokens, and the root has what a visitor brought.
+func TestAnUnfinishedMergeOutlivesTheDay(t *testing.T) {
+	for broken, confirmed := range map[int]bool{2: false, 3: true} {
+		synctest.Test(t, func(t *testing.T) {
+			memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+			defer memory.Close()
+			store := &crashingStore{Store: memory, left: 1 << 30}
+			b := newBrowser(newTracker(t, revisit.Config{Store: store}).Handler(seen))
+			first := b.get("/old")
+			clear(b.cookies)
+			time.Sleep(time.Second)
+			second := b.get("/new")
+			if confirmed {
+				b.get("/new")
+			}
+			store.left = broken
+			b.get("/old")
+			alias, root := record(t, memory, second), record(t, memory, first)
+			require.Equal(t, root.ID, alias.MergedInto)
+			assert.Equal(t, 395*24*time.Hour, alias.Expires.Sub(alias.Created))
+			if confirmed {
+				require.Len(t, root.Absorbed, 1)
+				assert.True(t, root.Confirmed)
+				assert.Equal(t, 395*24*time.Hour, root.Expires.Sub(root.Created))
+			}
+		})
+	}
+}

@@ -234,6 +234,9 @@ func holdBack[T []byte | string](w *response, p T) (held bool, err error) {
 	if after > w.v.holdLimit || w.held.declared >= 0 && after > w.held.declared {
 		return false, w.release(false) // more than was declared is the server's to refuse
 	}
+	if w.held.body == nil {
+		w.held.body = make([]byte, 0, len(p)+512) // and what is hashed besides
+	}
 	w.held.body = append(w.held.body, p...)
 	return true, nil
 }

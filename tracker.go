@@ -240,8 +240,10 @@ func (v *Visit) classify() {
 // isPrefetch reports whether the browser fetches what nobody has asked for yet.
 // Firefox once sent X-Moz, older Chromes Purpose.
 func isPrefetch(h http.Header) bool {
-	_, sec := h["Sec-Purpose"]
-	return sec || headerValue(h, "Purpose") == "prefetch" || headerValue(h, "X-Moz") == "prefetch"
+	if _, ok := h["Sec-Purpose"]; ok {
+		return true
+	}
+	return headerValue(h, "Purpose") == "prefetch" || headerValue(h, "X-Moz") == "prefetch"
 }
 
 // wantsAsset reports whether Accept asks for images, styles, fonts or media
