@@ -54,15 +54,7 @@ func request() *http.Request {
 }
 
 // first serves one first visit over and over.
-func first(b *testing.B, h http.Handler) {
-	r := request()
-	w := &discard{make(http.Header)}
-	b.ReportAllocs()
-	for b.Loop() {
-		clear(w.header)
-		h.ServeHTTP(w, r)
-	}
-}
+func first(b *testing.B, h http.Handler) { serve(b, h, request()) }
 
 // comeBack makes the request of a visitor who has been here.
 func comeBack(h http.Handler, prepare ...func(*http.Request)) *http.Request {
@@ -93,11 +85,12 @@ func serve(b *testing.B, h http.Handler, r *http.Request) {
 	}
 }
 
-func parallel(b *testing.B, h http.Handler) {
+// parallel serves with a request for each goroutine.
+func parallel(b *testing.B, h http.Handler, make func() *http.Request) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
-		r := comeBack(h) // a visitor each
-		w := &discard{make(http.Header)}
+		r := make()
+		w := &discard{http.Header{}}
 		for pb.Next() {
 			clear(w.header)
 			h.ServeHTTP(w, r)
@@ -105,17 +98,11 @@ func parallel(b *testing.B, h http.Handler) {
 	})
 }
 
-func parallelFirst(b *testing.B, h http.Handler) {
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		r := request()
-		w := &discard{make(http.Header)}
-		for pb.Next() {
-			clear(w.header)
-			h.ServeHTTP(w, r)
-		}
-	})
+func parallelReturning(b *testing.B, h http.Handler) {
+	parallel(b, h, func() *http.Request { return comeBack(h) }) // a visitor each
 }
+
+func parallelFirst(b *testing.B, h http.Handler) { parallel(b, h, request) }
 
 func tracked(b *testing.B, s revisit.Strategy, h http.Handler) http.Handler {
 	store := revisit.NewMemoryStore(revisit.MemoryOptions{})
@@ -206,10 +193,10 @@ func Cases() []Case {
 		{First, "revisit, cookie", func(b *testing.B) { first(b, tracked(b, cookie, plain)) }},
 		{First, "revisit, hybrid", func(b *testing.B) { first(b, tracked(b, hybrid, plain)) }},
 
-		{Parallel, "alexedwards/scs, idle touch", func(b *testing.B) { parallel(b, withSCS(plain)) }},
-		{Parallel, "gorilla CookieStore, save", func(b *testing.B) { parallel(b, fresh(withGorilla(plain))) }},
-		{Parallel, "revisit, cookie", func(b *testing.B) { parallel(b, tracked(b, cookie, plain)) }},
-		{Parallel, "revisit, hybrid", func(b *testing.B) { parallel(b, tracked(b, hybrid, plain)) }},
+		{Parallel, "alexedwards/scs, idle touch", func(b *testing.B) { parallelReturning(b, withSCS(plain)) }},
+		{Parallel, "gorilla CookieStore, save", func(b *testing.B) { parallelReturning(b, fresh(withGorilla(plain))) }},
+		{Parallel, "revisit, cookie", func(b *testing.B) { parallelReturning(b, tracked(b, cookie, plain)) }},
+		{Parallel, "revisit, hybrid", func(b *testing.B) { parallelReturning(b, tracked(b, hybrid, plain)) }},
 
 		{Crowd, "alexedwards/scs", func(b *testing.B) { parallelFirst(b, withSCS(plain)) }},
 		{Crowd, "gorilla CookieStore", func(b *testing.B) { parallelFirst(b, fresh(withGorilla(plain))) }},
