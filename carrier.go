@@ -109,18 +109,23 @@ func cutDirective(s string) (directive, rest string) {
 	return trimSpace(s), ""
 }
 
-// allowPrivate applies the carrier rule: it reports whether a token may ride on
-// a response with this header, and makes the header private if so.
-func allowPrivate(h http.Header) bool {
-	c := cachingOf(h)
+// makePrivate makes a header that carries a token private.
+func (c caching) makePrivate(h http.Header) {
 	switch {
 	case c.private:
 	case c.open:
 		h["Cache-Control"] = []string{"private, " + strings.Join(h["Cache-Control"], ", ")}
 	case c.absent:
 		h["Cache-Control"] = []string{"private, no-cache"}
-	default:
-		return false
 	}
-	return true
+}
+
+// allowPrivate applies the carrier rule: it reports whether a token may ride on
+// a response with this header, and makes the header private if so.
+func allowPrivate(h http.Header) bool {
+	c := cachingOf(h)
+	if c.carries() {
+		c.makePrivate(h)
+	}
+	return c.carries()
 }

@@ -172,10 +172,11 @@ func (e ETag) seed(v *Visit, h http.Header) {
 			content, weak = markNonce+rand.Text()[:12], true
 		}
 	}
-	if cachingOf(h).noStore {
+	c := cachingOf(h)
+	if c.noStore {
 		return
 	}
-	token, ok := v.Seal("etag", h)
+	token, ok := v.seal("etag", h, c)
 	if !ok {
 		return
 	}
@@ -192,7 +193,11 @@ func (e ETag) seed(v *Visit, h http.Header) {
 // handler's own tag goes out as it is.
 func (e ETag) echo(v *Visit, h http.Header, asked string) bool {
 	content, weak, ok := contentPart(h)
-	if !ok || content == "" || cachingOf(h).noStore || !v.sealable("etag") {
+	if !ok || content == "" || !v.sealable("etag") {
+		return false
+	}
+	c := cachingOf(h)
+	if c.noStore || !c.carries() {
 		return false
 	}
 	for sent := (tags{lines: v.request.Header[asked]}); sent.next(); {
@@ -201,7 +206,8 @@ func (e ETag) echo(v *Visit, h http.Header, asked string) bool {
 			continue
 		}
 		// The token is the client's, whichever session it was merged into since.
-		if v.ours("etag", tag.token) && allowPrivate(h) {
+		if v.ours("etag", tag.token) {
+			c.makePrivate(h)
 			h["Etag"] = []string{formatTag(tag.token, content, weak)}
 			return true
 		}

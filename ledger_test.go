@@ -385,6 +385,30 @@ func (s *crashingStore) Save(ctx context.Context, r revisit.Record, old int64) e
 	return s.Store.Save(ctx, r, old)
 }
 
+// threeInARow begins three sessions, each a second younger than the one before.
+// claim sends a request with the cookie of one and the tag of another, -1 for
+// none.
+func threeInARow(h http.Handler) (first [3]*http.Response, claim func(cookie, tag int)) {
+	var b [3]*browser
+	for i := range b {
+		b[i] = newBrowser(h)
+		first[i] = b[i].get(fmt.Sprint("/", i))
+		time.Sleep(time.Second)
+	}
+	return first, func(cookie, tag int) {
+		c := newBrowser(h)
+		if cookie >= 0 {
+			maps.Copy(c.cookies, b[cookie].cookies)
+		}
+		if tag >= 0 {
+			maps.Copy(c.tags, b[tag].tags)
+			c.get(fmt.Sprint("/", tag))
+			return
+		}
+		c.get("/")
+	}
+}
+
 // Three sessions in a row, the youngest merged into the middle one and emptied,
 // and the middle one's own merge broken off: what the youngest had counts once.
 func TestMergesInARowLoseNothing(t *testing.T) {
@@ -393,25 +417,7 @@ func TestMergesInARowLoseNothing(t *testing.T) {
 		defer memory.Close()
 		store := &crashingStore{Store: memory, left: 1 << 30}
 		h := newTracker(t, revisit.Config{Store: store}).Handler(seen)
-		var b [3]*browser
-		var first [3]*http.Response
-		for i := range b {
-			b[i] = newBrowser(h)
-			first[i] = b[i].get(fmt.Sprint("/", i))
-			time.Sleep(time.Second)
-		}
-		claim := func(cookie, tag int) {
-			c := newBrowser(h)
-			if cookie >= 0 {
-				maps.Copy(c.cookies, b[cookie].cookies)
-			}
-			if tag >= 0 {
-				maps.Copy(c.tags, b[tag].tags)
-				c.get(fmt.Sprint("/", tag))
-				return
-			}
-			c.get("/")
-		}
+		first, claim := threeInARow(h)
 		claim(1, 2) // 2 into 1
 		store.left = 1
 		claim(0, 1) // 1 becomes an alias of 0, and no more
@@ -661,19 +667,7 @@ func TestForgetTakesWhatLiesBetweenInARow(t *testing.T) {
 		store := &crashingStore{Store: memory, left: 1 << 30}
 		tracker := newTracker(t, revisit.Config{Store: store})
 		h := tracker.Handler(seen)
-		var b [3]*browser
-		var first [3]*http.Response
-		for i := range b {
-			b[i] = newBrowser(h)
-			first[i] = b[i].get(fmt.Sprint("/", i))
-			time.Sleep(time.Second)
-		}
-		claim := func(cookie, tag int) {
-			c := newBrowser(h)
-			maps.Copy(c.cookies, b[cookie].cookies)
-			maps.Copy(c.tags, b[tag].tags)
-			c.get(fmt.Sprint("/", tag))
-		}
+		first, claim := threeInARow(h)
 		claim(1, 2)
 		store.left = 1
 		claim(0, 1) // 1 is an alias of 0 that was not absorbed

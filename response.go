@@ -48,11 +48,8 @@ const (
 // hold takes down the header of a body that is held back. Its memory is not
 // pooled: a handler that goes on writing after it has returned would write into
 // somebody else's page.
-func hold(h http.Header) *heldBody {
-	b := &heldBody{declared: -1, names: make([]string, 0, len(h)), lines: make([][]string, 0, len(h))}
-	if n, err := strconv.Atoi(headerValue(h, "Content-Length")); err == nil {
-		b.declared = n
-	}
+func hold(h http.Header, declared int) *heldBody {
+	b := &heldBody{declared: declared, names: make([]string, 0, len(h)), lines: make([][]string, 0, len(h))}
 	for name, lines := range h {
 		b.names = append(b.names, name)
 		b.lines = append(b.lines, slices.Clip(lines)) // Header.Add must not write behind
@@ -148,34 +145,36 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	w.status = status
-	if w.holds() {
-		w.held = hold(w.Header())
+	if declared, ok := w.holds(); ok {
+		w.held = hold(w.Header(), declared)
 		return
 	}
 	w.v.attach(w.Header(), status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// holds reports whether the body is to be held back.
-func (w *response) holds() bool {
+// holds reports whether the body is to be held back, and its length if it was
+// declared, else -1.
+func (w *response) holds() (declared int, ok bool) {
 	limit := w.v.holdLimit
 	if limit <= 0 || w.status != http.StatusOK {
-		return false
+		return -1, false
 	}
 	h := w.Header()
 	for _, name := range [...]string{"Etag", "Last-Modified", "Trailer"} {
 		if _, ok := h[name]; ok {
-			return false
+			return -1, false
 		}
 	}
-	if length, err := strconv.Atoi(headerValue(h, "Content-Length")); err == nil && length > limit {
-		return false
+	declared, err := strconv.Atoi(headerValue(h, "Content-Length"))
+	if err != nil {
+		declared = -1
 	}
-	if strings.HasPrefix(headerValue(h, "Content-Type"), "text/event-stream") {
-		return false
+	if declared > limit || strings.HasPrefix(headerValue(h, "Content-Type"), "text/event-stream") {
+		return -1, false
 	}
 	c := cachingOf(h)
-	return c.carries() && !c.noStore && w.v.sealable("etag")
+	return declared, c.carries() && !c.noStore && w.v.sealable("etag")
 }
 
 // release lets go of what is held back. If the handler is done, its whole body

@@ -171,6 +171,8 @@ func (s *Session) create(ctx context.Context) error {
 	l := s.tracker.ledger
 	var r Record
 	var err error
+	// Within would do for both, but its closure costs each new visitor a record
+	// on the heap.
 	if l.memory != nil {
 		r, err = l.create(context.Background(), s.record)
 	} else {

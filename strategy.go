@@ -185,11 +185,16 @@ func (v *Visit) Due(purpose string) bool {
 // been made private. A new session is saved here, so call Seal only for a token
 // that will be sent.
 func (v *Visit) Seal(purpose string, h http.Header) (token string, ok bool) {
-	if !v.sealable(purpose) || !cachingOf(h).carries() {
+	return v.seal(purpose, h, cachingOf(h))
+}
+
+// seal is Seal for a caller who has looked at h already.
+func (v *Visit) seal(purpose string, h http.Header, c caching) (token string, ok bool) {
+	if !v.sealable(purpose) || !c.carries() {
 		return "", false
 	}
-	c := v.carrier(purpose)
-	standing := c != nil && c.id == v.session.ID && !c.old
+	have := v.carrier(purpose)
+	standing := have != nil && have.id == v.session.ID && !have.old
 	// While the store is down nothing is written, but a response that replaces
 	// the one with the token must not lose it either.
 	if v.session.Unverified && !standing {
@@ -198,9 +203,9 @@ func (v *Visit) Seal(purpose string, h http.Header) (token string, ok bool) {
 	if err := v.session.create(v.context.Context); err != nil {
 		return "", false
 	}
-	allowPrivate(h)
+	c.makePrivate(h)
 	if standing {
-		return c.token, true
+		return have.token, true
 	}
 	return v.tracker.keys.seal(&v.scratch, purpose, v.session.ID), true
 }

@@ -23,8 +23,8 @@ var mutants = []mutant{
 	// 1. No response that a shared cache may keep carries anyone's token.
 	{"1: public is no carrier", "carrier.go", "case \"public\", \"s-maxage\":\n\t\t\t\treturn caching{}", "case \"public\", \"s-maxage\":", "CarrierRule|Differential"},
 	{"1: headers for CDNs are heeded", "carrier.go", "if speaksToCaches(name) {", "if false {", "CarrierRule"},
-	{"1: a 304 obeys the rule, too", "etag.go", "v.ours(\"etag\", tag.token) && allowPrivate(h)", "v.ours(\"etag\", tag.token)", "Differential"},
-	{"1: Seal obeys the rule", "strategy.go", "!v.sealable(purpose) || !cachingOf(h).carries()", "!v.sealable(purpose)", "Differential|Shared"},
+	{"1: a 304 obeys the rule, too", "etag.go", "c.noStore || !c.carries()", "c.noStore", "Differential"},
+	{"1: Seal obeys the rule", "strategy.go", "!v.sealable(purpose) || !c.carries()", "!v.sealable(purpose)", "Differential|Shared"},
 
 	// 2. Nobody gets stale or mixed content.
 	{"2: tags are taken apart", "etag.go", "kept = append(kept, weakPrefix(tag.weak)+`\"`+own+`\"`)", "kept = append(kept, member)", "Differential|OwnTags"},
