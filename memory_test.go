@@ -3,6 +3,7 @@ package revisit_test
 import (
 	"context"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,13 +70,27 @@ func TestTombstonesAreNotEvicted(t *testing.T) {
 	}
 }
 
+// sweepers counts the sweepers of this bubble. Those of other tests may be about
+// to end.
+func sweepers() int {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	n := 0
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(stack, "synctest bubble") && strings.Contains(stack, "revisit.NewMemoryStore.func") {
+			n++
+		}
+	}
+	return n
+}
+
 func TestTheSweeperRemovesWhatHasExpiredUntilClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		before := runtime.NumGoroutine()
 		m := revisit.NewMemoryStore(revisit.MemoryOptions{SweepEvery: time.Minute})
 		for i := range 100 {
 			require.NoError(t, m.Save(t.Context(), plainRecord(i, i%2 == 0), 0))
 		}
+		assert.Equal(t, 1, sweepers())
 		time.Sleep(59 * time.Minute)
 		assert.Equal(t, 100, m.Len())
 		time.Sleep(3 * time.Minute)
@@ -84,7 +99,8 @@ func TestTheSweeperRemovesWhatHasExpiredUntilClose(t *testing.T) {
 		require.NoError(t, m.Save(t.Context(), plainRecord(1, false), 0))
 		require.NoError(t, m.Close())
 		require.NoError(t, m.Close(), "twice")
-		assert.Equal(t, before, runtime.NumGoroutine(), "Close has ended the sweeper")
+		synctest.Wait()
+		assert.Zero(t, sweepers(), "Close has ended the sweeper")
 		time.Sleep(2 * time.Hour)
 		assert.Equal(t, 1, m.Len())
 	})
