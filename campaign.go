@@ -14,6 +14,9 @@ import (
 // not fill the store.
 const maxTouchText = 256
 
+// maxReferrer is the longest URL that is looked at besides that of the request.
+const maxReferrer = 8 << 10
+
 // maxTouches is how many touches a session keeps: the first for ever and the
 // latest 15 after it.
 const maxTouches = 16
@@ -29,13 +32,42 @@ var clickIDs = [...]string{
 	"li_fat_id", // LinkedIn
 }
 
-// touchOf returns what r says of how the visitor came here.
-func touchOf(r *http.Request, at time.Time) Touch {
-	t := Touch{Time: at, Landing: clip(r.URL.EscapedPath())}
+// touch returns what the page view says of how the visitor came here.
+func (v *Visit) touch() Touch {
+	r := v.request
+	if v.kind == kindPage {
+		return touchOf(r, r.URL, headerValue(r.Header, "Referer"), v.now)
+	}
+	if v.page == "" {
+		return Touch{Time: v.now}
+	}
+	page, err := url.Parse(v.page)
+	if err != nil {
+		return Touch{Time: v.now}
+	}
+	t := touchOf(r, page, v.referrer, v.now)
+	// A single-page application may have its routes in the fragment.
+	if route, _, _ := strings.Cut(page.EscapedFragment(), "?"); strings.HasPrefix(route, "/") || strings.HasPrefix(route, "!/") {
+		t.Landing = clip(t.Landing + "#" + route)
+	}
+	// Whoever says yes on the second page has come by the first.
+	if v.landing && !t.campaign() {
+		if before, err := url.Parse(v.referrer); err == nil && len(v.referrer) <= maxReferrer && isOwn(before, r) {
+			if first := touchOf(r, before, "", v.now); first.campaign() {
+				return first
+			}
+		}
+	}
+	return t
+}
+
+// touchOf returns what a page and its referrer say, at the host of r.
+func touchOf(r *http.Request, page *url.URL, referrer string, at time.Time) Touch {
+	t := Touch{Time: at, Landing: clip(page.EscapedPath())}
 	if t.Landing == "" {
 		t.Landing = "/"
 	}
-	for rest := r.URL.RawQuery; rest != ""; {
+	for rest := page.RawQuery; rest != ""; {
 		var pair string
 		pair, rest, _ = strings.Cut(rest, "&")
 		key, value, _ := strings.Cut(pair, "=")
@@ -50,7 +82,7 @@ func touchOf(r *http.Request, at time.Time) Touch {
 			}
 		}
 	}
-	if host, page, ok := externalReferrer(r); ok {
+	if host, page, ok := externalReferrer(referrer, r.Host); ok {
 		t.Referrer = page
 		if !t.campaign() {
 			t.Source, t.Medium = host, "referral"
@@ -125,22 +157,21 @@ func sameTouch(a, b Touch) bool {
 // externalReferrer returns the host and the page of a Referer on another host.
 // The query, the fragment and credentials are left out: they are somebody
 // else's, and personal more often than not.
-func externalReferrer(r *http.Request) (host, page string, ok bool) {
-	referer := headerValue(r.Header, "Referer")
+func externalReferrer(referer, own string) (host, page string, ok bool) {
 	if referer == "" {
 		return "", "", false
 	}
 	// Most referrers are pages of this host: find that out without parsing.
 	if _, rest, ok := strings.Cut(referer, "://"); ok {
-		if authority, _, _ := strings.Cut(rest, "/"); authority == r.Host {
+		if authority, _, _ := strings.Cut(rest, "/"); authority == own {
 			return "", "", false
 		}
 	}
-	if len(referer) > 8<<10 {
+	if len(referer) > maxReferrer {
 		return "", "", false
 	}
 	u, err := url.Parse(referer)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.EqualFold(u.Host, r.Host) {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.EqualFold(u.Host, own) {
 		return "", "", false
 	}
 	host = clip(strings.ToLower(u.Hostname()))

@@ -47,7 +47,7 @@ func TestTouches(t *testing.T) {
 			r.Header.Set("Referer", c.referer)
 		}
 		c.want.Time = at
-		assert.Equal(t, c.want, touchOf(r, at), c.name)
+		assert.Equal(t, c.want, touchOf(r, r.URL, c.referer, at), c.name)
 	}
 }
 
@@ -78,7 +78,7 @@ func FuzzTouch(f *testing.F) {
 		r := httptest.NewRequest("GET", "https://shop.example/", nil)
 		r.URL.RawQuery = query
 		r.Header["Referer"] = []string{referer}
-		touch := touchOf(r, time.Now())
+		touch := touchOf(r, r.URL, referer, time.Now())
 		for _, s := range []string{touch.Landing, touch.Referrer, touch.Source, touch.Medium, touch.Campaign, touch.Term, touch.Content, touch.ID, touch.Click} {
 			if len(s) > maxTouchText || !utf8.ValidString(s) || strings.ContainsAny(s, "\x00\r\n") {
 				t.Fatalf("kept %q", s)

@@ -43,8 +43,9 @@ const (
 	// born at most.
 	burst = 10 * time.Second
 
-	// maxRivals is how many different cookies one tag may meet before it counts
-	// as leaked: handed out by a cache, or replayed.
+	// maxRivals is how many different cookies one tag may meet, and how many
+	// anchors its links may join, before it counts as leaked: handed out by a cache,
+	// or replayed.
 	maxRivals = 8
 
 	// maxAbsorbed bounds how many sessions one session takes in.
@@ -76,6 +77,9 @@ type change struct {
 	hit   bool  // a page view
 	touch Touch // of the hit
 
+	landing bool // the hit was before consent: it counts if it begins the visit
+	stored  bool // the token is that of a stored response, which is worth nothing once it has leaked
+
 	key, text string // with a key: of Session.Set
 }
 
@@ -84,13 +88,15 @@ func (l *ledger) apply(r *Record, c *change) (dirty bool, err error) {
 	if c.key != "" {
 		return setValue(r, c.key, Value{Text: c.text, At: c.at})
 	}
+	if c.stored && r.leaked() {
+		return false, nil
+	}
 	if c.claim && !r.Confirmed {
 		r.Confirmed, r.Expires = true, l.end(r.ID)
 		dirty = true
 	}
 	if c.hit {
-		l.applyHit(r, c)
-		dirty = true
+		dirty = l.applyHit(r, c) || dirty
 	}
 	if dirty || c.at.Sub(r.LastSeen) >= seenEvery {
 		r.LastSeen = later(r.LastSeen, c.at)
@@ -100,7 +106,7 @@ func (l *ledger) apply(r *Record, c *change) (dirty bool, err error) {
 	return dirty, nil
 }
 
-func (l *ledger) applyHit(r *Record, c *change) {
+func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	var last Touch
 	if n := len(r.Touches); n > 0 {
 		last = r.Touches[n-1]
@@ -108,6 +114,13 @@ func (l *ledger) applyHit(r *Record, c *change) {
 	begins := r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap
 	// A tagged URL that is loaded again in the same visit is no new click.
 	campaign := c.touch.campaign() && (begins || !c.touch.sameCampaign(&last))
+	if c.landing && !begins {
+		// A page of this visit was counted. What is new is where it came from.
+		if campaign {
+			r.Touches = withTouch(r.Touches, c.touch)
+		}
+		return campaign
+	}
 	if begins || campaign {
 		r.Visits++
 		r.VisitStart = later(r.VisitStart, c.at)
@@ -121,6 +134,7 @@ func (l *ledger) applyHit(r *Record, c *change) {
 	}
 	r.Hits++
 	r.LastHit = later(r.LastHit, c.at)
+	return true
 }
 
 // Limits of what Session.Set keeps.
@@ -348,6 +362,10 @@ type claim struct {
 	// follows: another strategy is trusted more, so this carrier is one that
 	// could have leaked.
 	follows bool
+	stored  bool // the carrier sits in a stored response
+
+	link  bool // a link ticket, which is honoured
+	joins int  // while this is the session's count
 }
 
 // An agreement is the session that claims speak for, and the index of the claim
@@ -375,11 +393,18 @@ func (l *ledger) agree(ctx context.Context, claims []claim, permission Permissio
 		case err != nil:
 			return agreement{}, err
 		case c.follows && own.leaked():
-			l.stats.leaked.Add(1)
-			if times, ok := l.stats.leaks.now(); ok {
-				l.logger.Warn("revisit: a tag came with many different cookies: a cache hands it out, or it was stolen; it is ignored",
-					"session", c.id, "times", times)
+			l.leak(c.id)
+			continue
+		case leader < 0 && c.link:
+			// The anchor has no session of its own yet, and takes the page's.
+			next, err = l.honour(ctx, c)
+			if errors.Is(err, errApart) || errors.Is(err, ErrForgotten) {
+				continue
 			}
+			if err != nil {
+				return agreement{}, err
+			}
+			leader, root = i, next
 			continue
 		case leader < 0:
 			leader, root = i, next
@@ -400,6 +425,44 @@ func (l *ledger) agree(ctx context.Context, claims []claim, permission Permissio
 		return agreement{}, ErrForgotten
 	}
 	return agreement{root.ID, leader}, nil
+}
+
+// leak takes note of a tag that is worth nothing any more.
+func (l *ledger) leak(id ID) {
+	l.stats.leaked.Add(1)
+	if times, ok := l.stats.leaks.now(); ok {
+		l.logger.Warn("revisit: a tag came with many different cookies or anchors: a cache hands it out, or it was stolen; it is ignored",
+			"session", id, "times", times)
+	}
+}
+
+// honour uses a link up, and returns the session that it speaks for.
+func (l *ledger) honour(ctx context.Context, c claim) (Record, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Record{}, err
+		}
+		own, root, err := l.trace(ctx, c.id)
+		if err != nil {
+			return Record{}, err
+		}
+		next, ok := c.meets(own, ID{})
+		if !ok {
+			return Record{}, errApart
+		}
+		err = l.swap(ctx, next, own.Version)
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return Record{}, err
+		}
+		l.stats.joined.Add(1)
+		if root.ID == own.ID {
+			root = next
+		}
+		return root, nil
+	}
 }
 
 // trace returns the record of id itself and the one of the session that it
@@ -448,6 +511,7 @@ func (l *ledger) load(ctx context.Context, id ID) (Record, error) {
 //
 // Whoever meets an alias that was not absorbed does the rest.
 func (l *ledger) merge(ctx context.Context, root, rival ID, c claim, permission Permission) (Record, error) {
+	honoured := false // the link is used up, by us
 	for {
 		if err := ctx.Err(); err != nil {
 			return Record{}, err
@@ -467,46 +531,70 @@ func (l *ledger) merge(ctx context.Context, root, rival ID, c claim, permission 
 		if b.ID.older(a.ID) {
 			older, younger = b, a
 		}
-		if !mayMerge(&older, &younger, permission) || c.follows && tag.leaked() && !slices.Contains(tag.Rivals, rival) {
+		if !mayMerge(&older, &younger, permission) {
 			return Record{}, errApart
 		}
 
-		// The tag has met a different cookie: that is written before anything is
-		// merged, so that no more than maxRivals get through at one time.
-		met := withRival(tag, rival)
-		if tag.ID != younger.ID && len(met.Rivals) != len(tag.Rivals) {
-			if err := l.swap(ctx, met, tag.Version); err != nil && !errors.Is(err, ErrConflict) {
+		// That the tag has met a different cookie, or that the link was honoured, is
+		// written before anything is merged: so no more than maxRivals get through at
+		// one time, and a link once.
+		met := tag
+		if !honoured {
+			var ok bool
+			if met, ok = c.meets(tag, rival); !ok {
+				return Record{}, errApart
+			}
+		}
+		if tag.ID != younger.ID && met.Version != tag.Version {
+			err := l.swap(ctx, met, tag.Version)
+			if err != nil && !errors.Is(err, ErrConflict) {
 				return Record{}, err
 			}
+			honoured = c.link && err == nil
 			continue
 		}
 		alias, old := younger, younger.Version
 		alias.MergedInto, alias.Version = older.ID, newVersion()
 		alias.Expires = l.end(alias.ID) // as long as its tokens
 		if tag.ID == younger.ID {
-			alias.Rivals = met.Rivals
+			alias.Rivals, alias.Joins = met.Rivals, met.Joins
 		}
 		if err := l.swap(ctx, alias, old); errors.Is(err, ErrConflict) {
 			continue
 		} else if err != nil {
 			return Record{}, err
 		}
+		if c.link {
+			l.stats.joined.Add(1)
+		}
 		return l.absorb(ctx, alias)
 	}
 }
 
-// withRival returns a tag's record that has met a cookie. One cookie counts
-// once, however often a merge is tried.
-func withRival(tag Record, cookie ID) Record {
-	if !slices.Contains(tag.Rivals, cookie) && !tag.leaked() {
-		tag.Rivals = append(slices.Clone(tag.Rivals), cookie)
-		tag.Version = newVersion()
+// meets returns the claim's own record after it has met a rival, a cookie of
+// another session beside a tag. One cookie counts once, however often a merge is
+// tried. A link is used up instead. Not ok is what has leaked, and a link that
+// was used already.
+func (c *claim) meets(own Record, rival ID) (met Record, ok bool) {
+	switch {
+	case c.link && own.Joins != c.joins:
+		return own, false
+	case c.link:
+		own.Joins++
+		own.Version = newVersion()
+	case !slices.Contains(own.Rivals, rival):
+		if own.leaked() {
+			return own, !c.follows
+		}
+		own.Rivals = append(slices.Clone(own.Rivals), rival)
+		own.Version = newVersion()
 	}
-	return tag
+	return own, true
 }
 
-// leaked reports whether a tag of this ID has met too many different cookies.
-func (r *Record) leaked() bool { return len(r.Rivals) >= maxRivals }
+// leaked reports whether what this ID's tags and links have met is too much for
+// one browser: so many different cookies, or anchors.
+func (r *Record) leaked() bool { return len(r.Rivals) >= maxRivals || r.Joins >= maxRivals }
 
 // mayMerge reports whether two sessions of one browser may become one.
 func mayMerge(older, younger *Record, permission Permission) bool {
@@ -646,7 +734,7 @@ func (l *ledger) absorbed(root, alias Record) Record {
 	next.LastSeen = later(root.LastSeen, alias.LastSeen)
 	next.Joins = max(root.Joins, alias.Joins)
 	for _, id := range alias.Rivals {
-		if next.leaked() {
+		if len(next.Rivals) >= maxRivals {
 			break
 		}
 		if !slices.Contains(next.Rivals, id) {
@@ -682,7 +770,7 @@ func isEmpty(alias *Record) bool {
 func (l *ledger) emptied(alias Record) Record {
 	return Record{
 		ID: alias.ID, Version: newVersion(), Created: alias.Created, LastSeen: alias.LastSeen, Expires: l.end(alias.ID),
-		Confirmed: alias.Confirmed, Via: alias.Via, MergedInto: alias.MergedInto, Rivals: alias.Rivals,
+		Confirmed: alias.Confirmed, Via: alias.Via, MergedInto: alias.MergedInto, Rivals: alias.Rivals, Joins: alias.Joins,
 	}
 }
 

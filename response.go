@@ -326,10 +326,15 @@ func (v *Visit) attach(h http.Header, status int) {
 		return
 	}
 	v.attached = true
+	if v.personal {
+		forcePrivate(h)
+	}
 	switch {
 	case v.clearing.Load():
 		v.tracker.strategy.Clear(v, h, status)
 	case v.session.tracker != nil:
 		v.tracker.strategy.Attach(v, h, status)
+		v.sendLink(h, status)
 	}
+	v.sentPrivate = cachingOf(h).private
 }

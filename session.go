@@ -34,7 +34,7 @@ type Session struct {
 	ID ID
 
 	// Via is how the visitor was recognised: the name of a strategy, as
-	// "cookie" or "etag"; or "new".
+	// "cookie" or "etag"; "form", by the ticket of [Field]; or "new".
 	Via string
 
 	// Unverified is true if the token was valid but the store did not answer in
@@ -120,6 +120,13 @@ func (s *Session) Record() Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.record
+}
+
+// isSaved reports whether the store has the session.
+func (s *Session) isSaved() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tracker != nil && s.saved && !s.Unverified
 }
 
 // Set attaches a value to the session under a key, at once: a session that was

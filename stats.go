@@ -12,7 +12,8 @@ import (
 type Stats struct {
 	New       int64            // sessions started and saved
 	Confirmed int64            // of these and older ones, those whose token came back for the first time: visitors
-	Returning map[string]int64 // requests whose session was recognised, by strategy
+	Returning map[string]int64 // requests whose session was recognised, by strategy, "link" or "form"
+	Joined    int64            // links honoured: a page and the anchor are one browser
 	Merged    int64            // sessions merged into an older one
 	Forgotten int64            // sessions that visitors had forgotten
 
@@ -31,29 +32,41 @@ type Stats struct {
 
 // counters is Stats while it counts.
 type counters struct {
-	created, confirmed, merged, forgotten atomic.Int64
-	forged, expired, ambiguous, leaked    atomic.Int64
-	denied, unasked                       atomic.Int64
-	unverified, storeErrors               atomic.Int64
-	timeout, busy, store                  atomic.Int64
+	created, confirmed, merged, joined, forgotten atomic.Int64
+	forged, expired, ambiguous, leaked            atomic.Int64
+	denied, unasked                               atomic.Int64
+	unverified, storeErrors                       atomic.Int64
+	timeout, busy, store                          atomic.Int64
 
-	names     []string // of the strategies
+	names     []string // of the strategies, "link" and "form"
 	returning []atomic.Int64
 
 	complaints, leaks, denials rare
 }
 
 func newCounters(strategies []Strategy) *counters {
-	c := &counters{returning: make([]atomic.Int64, len(strategies))}
+	c := &counters{}
 	for _, s := range strategies {
 		c.names = append(c.names, s.Via())
 	}
+	c.names = append(c.names, viaLink, viaForm)
+	c.returning = make([]atomic.Int64, len(c.names))
 	return c
+}
+
+// recognised counts a request of a known session.
+func (c *counters) recognised(via string) {
+	for i, name := range c.names {
+		if name == via {
+			c.returning[i].Add(1)
+			return
+		}
+	}
 }
 
 func (c *counters) snapshot() Stats {
 	s := Stats{
-		New: c.created.Load(), Confirmed: c.confirmed.Load(), Merged: c.merged.Load(), Forgotten: c.forgotten.Load(),
+		New: c.created.Load(), Confirmed: c.confirmed.Load(), Merged: c.merged.Load(), Joined: c.joined.Load(), Forgotten: c.forgotten.Load(),
 		Forged: c.forged.Load(), Expired: c.expired.Load(), Ambiguous: c.ambiguous.Load(), Leaked: c.leaked.Load(),
 		Denied: c.denied.Load(), Unasked: c.unasked.Load(),
 		Unverified: c.unverified.Load(), StoreErrors: c.storeErrors.Load(),

@@ -71,7 +71,7 @@ type Record struct {
 	MergedInto ID         // if not zero, an alias of that older session
 	Absorbed   []Absorbed // the sessions that were merged into this one
 	Rivals     []ID       // up to eight different cookies met beside a tag of this ID
-	Joins      int        // links honoured; always 0 so far
+	Joins      int        // links honoured that a page of this session has sent
 	Likely     ID         // a weak match when the session was born: a hint, no merge; always zero so far
 }
 

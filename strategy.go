@@ -2,6 +2,7 @@ package revisit
 
 import (
 	"context"
+	"io"
 	"maps"
 	"net/http"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type Strategy interface {
 // it. It is not safe for concurrent use, and not to be kept after the request.
 type Visit struct {
 	tracker    *Tracker
+	kind       kind
 	request    *http.Request // as the client sent it
 	header     http.Header   // the handler's, if it differs
 	now        time.Time
@@ -53,6 +55,10 @@ type Visit struct {
 	attached   bool // Attach or Clear has been called
 	resent     bool // the handler was made to answer 200, so that a stored tag is replaced
 
+	linkable    bool // of a kind whose response can have a link ticket
+	personal    bool // the body has a ticket, so the response is to be private
+	sentPrivate bool // the header has gone, and was private
+
 	holdLimit   int      // up to here the body is held back to be hashed
 	body        bodyKind // what became of a held body
 	bodyHash    string   // of a whole one
@@ -61,6 +67,12 @@ type Visit struct {
 	carriers []carrier
 	few      [2]carrier // room for carriers
 	session  Session    // tracker is nil if there is none
+
+	links          []ticket      // that came to the anchor
+	page, referrer string        // of the page view that the anchor was told of; the page may be unknown
+	landing        bool          // that view was before consent
+	form           ticket        // of a POST
+	peeked         io.ReadCloser // its body, after a look at the beginning
 
 	clearing atomic.Bool // the carriers are to go; Forget may be called from another goroutine
 
@@ -256,6 +268,7 @@ type visitContext struct {
 type (
 	sessionKey struct{}
 	visitKey   struct{ tracker *Tracker }
+	nearestKey struct{}
 )
 
 func (c *visitContext) Value(key any) any {
@@ -266,12 +279,20 @@ func (c *visitContext) Value(key any) any {
 			return (*Session)(nil)
 		}
 		return &c.v.session
+	case nearestKey:
+		return c.v
 	case visitKey:
 		if key.tracker == c.v.tracker {
 			return c.v
 		}
 	}
 	return c.Context.Value(key)
+}
+
+// visitOf returns the Visit of the innermost Tracker, nil for none.
+func visitOf(ctx context.Context) *Visit {
+	v, _ := ctx.Value(nearestKey{}).(*Visit)
+	return v
 }
 
 // visit returns the Visit of the request that ctx belongs to, nil for none.

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,6 +50,10 @@ type Config struct {
 	// page is served all the same. Default 250 milliseconds.
 	StoreTimeout time.Duration
 
+	// BeaconPath is where the site serves Tracker.Beacon, as browsers see it. It
+	// begins and ends with a slash. Default "/revisit/".
+	BeaconPath string
+
 	// Logger takes the few messages there are. None has anything of a request in
 	// it, save the IDs of sessions that are forgotten. Default slog.Default().
 	Logger *slog.Logger
@@ -72,6 +78,9 @@ type Tracker struct {
 	stats    *counters
 	logger   *slog.Logger
 	close    func() error
+
+	beaconPath string
+	beaconOn   atomic.Bool // Beacon was called
 }
 
 // New returns a Tracker, or every fault of the Config, joined.
@@ -81,6 +90,9 @@ func New(c Config) (*Tracker, error) {
 	}
 	if err := c.check(); err != nil {
 		return nil, err
+	}
+	if c.BeaconPath == "" {
+		c.BeaconPath = defaultBeaconPath
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -108,12 +120,14 @@ func New(c Config) (*Tracker, error) {
 		lifetime: c.Lifetime,
 		stats:    newCounters(strategies),
 		logger:   c.Logger,
+
+		beaconPath: c.BeaconPath,
 	}
 	t.close = sync.OnceValue(func() error {
 		t.ledger.idle(t.ledger.timeout)
 		return closeStore()
 	})
-	t.names = t.stats.names
+	t.names = t.stats.names[:len(strategies)]
 	t.ledger = &ledger{
 		store: c.Store, lifetime: c.Lifetime, visitGap: c.VisitGap, timeout: c.StoreTimeout,
 		logger: c.Logger, stats: t.stats, turns: newTurns(),
@@ -146,6 +160,9 @@ func (c *Config) check() error {
 	if c.Lifetime > maxLifetime {
 		fault("Config.Lifetime is %v, want %v or less", c.Lifetime, maxLifetime)
 	}
+	if p := c.BeaconPath; p != "" && (p[0] != '/' || p[len(p)-1] != '/' || strings.Contains(p, "//") || (&url.URL{Path: p}).String() != p) {
+		fault("Config.BeaconPath is %q, want a path like %q", p, defaultBeaconPath)
+	}
 	strategies := leaves(c.Strategy)
 	if len(strategies) == 0 {
 		fault("Config.Strategy is a Hybrid of nothing")
@@ -156,7 +173,7 @@ func (c *Config) check() error {
 			fault("Config.Strategy holds a nil Strategy")
 			continue
 		}
-		if name := s.Via(); name == "" || name == viaNew || seen[name] {
+		if name := s.Via(); name == "" || name == viaNew || name == viaLink || name == viaForm || seen[name] {
 			fault("Config.Strategy: the name %q is empty, reserved or there twice", name)
 		}
 		seen[s.Via()] = true
@@ -171,7 +188,7 @@ func (c *Config) check() error {
 // calls next, which finds the session with [FromContext]. A handler within
 // another one of the same Tracker is called as it is.
 func (t *Tracker) Handler(next http.Handler) http.Handler {
-	return &handler{t, next}
+	return &handler{tracker: t, next: next}
 }
 
 // handler is a named type: a function literal would keep Request.WithContext
@@ -179,17 +196,27 @@ func (t *Tracker) Handler(next http.Handler) http.Handler {
 type handler struct {
 	tracker *Tracker
 	next    http.Handler
+	kind    kind
 }
+
+// kind is what a handler serves.
+type kind int8
+
+const (
+	kindPage   kind = iota // of the site
+	kindAnchor             // of the beacon
+	kindForm               // the beacon's forget
+)
 
 // ServeHTTP is the way of a request.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t := h.tracker
-	if t.visit(r.Context()) != nil {
+	if t.visit(r.Context()) != nil || h.kind == kindPage && t.isBeacon(r) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
 
-	v := &Visit{tracker: t, request: r, now: milli(time.Now()), permission: t.consent(r)}
+	v := &Visit{tracker: t, kind: h.kind, request: r, now: milli(time.Now()), permission: t.consent(r)}
 	v.context = visitContext{r.Context(), v}
 	v.carriers = v.few[:0]
 	v.response = response{ResponseWriter: w, v: v}
@@ -199,6 +226,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.settle(v)            // which session is that?
 
 	v.inner = *r.WithContext(&v.context)
+	if v.peeked != nil {
+		v.inner.Body = v.peeked
+	}
 	if v.header != nil {
 		v.inner.Header = v.header
 	}
@@ -233,6 +263,14 @@ func (v *Visit) classify() {
 		}
 	}
 	if isPrefetch(h) {
+		v.hit, v.mayMint = false, false
+	}
+	switch v.kind {
+	case kindPage:
+		v.linkable = v.mayMint && v.request.Method == http.MethodGet && v.tracker.beaconOn.Load()
+	case kindAnchor:
+		v.classifyAnchor()
+	case kindForm:
 		v.hit, v.mayMint = false, false
 	}
 }
@@ -288,7 +326,7 @@ func (t *Tracker) settle(v *Visit) {
 		// Consent was there once, and is not any more. A click from another
 		// site is no proof: its cookies may have been held back.
 		site := headerValue(v.request.Header, "Sec-Fetch-Site")
-		if len(v.carriers) > 0 && v.navigation && (site == "same-origin" || site == "none") {
+		if len(v.carriers) > 0 && (v.navigation && (site == "same-origin" || site == "none") || v.kind == kindAnchor && site == "same-origin") {
 			v.clear()
 		}
 	}
@@ -296,16 +334,16 @@ func (t *Tracker) settle(v *Visit) {
 
 // recognise finds the session of what was presented, or starts one.
 func (t *Tracker) recognise(v *Visit) {
-	change := [1]change{{at: v.now, hit: v.hit}}
+	change := [1]change{{at: v.now, hit: v.hit, landing: v.landing}}
 	if v.hit {
-		change[0].touch = touchOf(v.request, v.now)
+		change[0].touch = v.touch()
 	}
 	var room [2]claim
 	forgotten := false
 	if claims := v.claims(room[:0]); len(claims) > 0 {
 		record, via, err := t.arrive(v, claims, &change)
 		if err == nil {
-			t.stats.returning[t.mustRank(via)].Add(1)
+			t.stats.recognised(via)
 			v.open(record.ID, via, record)
 			v.replaceStored()
 			return
@@ -315,7 +353,7 @@ func (t *Tracker) recognise(v *Visit) {
 			// The token is proof enough of who it is, and that is all there is.
 			t.stats.drop(err)
 			t.stats.unverified.Add(1)
-			t.stats.returning[t.mustRank(claims[0].via)].Add(1)
+			t.stats.recognised(claims[0].via)
 			v.open(claims[0].id, claims[0].via, Record{ID: claims[0].id})
 			v.session.Unverified = true
 			return
@@ -339,21 +377,34 @@ func (v *Visit) claims(claims []claim) []claim {
 		if c == nil || c.id.IsZero() || c.ambiguous {
 			continue
 		}
-		known := false
-		for _, have := range claims {
-			known = known || have.id == c.id
-		}
-		if !known {
-			claims = append(claims, claim{id: c.id, via: name, follows: i > 0})
+		claims = withClaim(claims, claim{id: c.id, via: name, follows: i > 0, stored: c.stored})
+	}
+	for _, t := range v.links {
+		claims = withClaim(claims, claim{id: t.id, via: viaLink, follows: true, link: true, joins: int(t.joins)})
+	}
+	// A form speaks where nothing else does.
+	if len(claims) == 0 || v.kind == kindForm {
+		var ok bool
+		if v.form, ok = v.formTicket(); ok && len(claims) == 0 {
+			claims = append(claims, claim{id: v.form.id, via: viaForm})
 		}
 	}
 	return claims
 }
 
+func withClaim(claims []claim, c claim) []claim {
+	for _, have := range claims {
+		if have.id == c.id {
+			return claims
+		}
+	}
+	return append(claims, c)
+}
+
 // arrive counts the request on the session that the claims speak for.
 func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change) (Record, string, error) {
 	c := &change[0]
-	c.claim, c.via = true, claims[0].via
+	c.claim, c.via, c.stored = true, claims[0].via, claims[0].stored
 	id := claims[0].id
 	wait := t.ledger.timeout
 	// One claim of the most trusted strategy needs no settling.
@@ -364,9 +415,16 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change) (Record, s
 			return Record{}, "", err
 		}
 		wait = t.ledger.left(begin)
-		id, c.via = agreed.id, claims[agreed.leader].via
+		leader := claims[agreed.leader]
+		id, c.via = agreed.id, leader.via
+		c.claim = !leader.link // which says nothing of whether the client keeps tokens
+		c.stored = leader.stored
 	}
 	record, err := t.ledger.record(v.context.Context, id, change, wait)
+	if err == nil && c.stored && record.leaked() {
+		t.ledger.leak(record.ID)
+		err = ErrForgotten
+	}
 	return record, c.via, err
 }
 

@@ -1,0 +1,274 @@
+package revisit
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+)
+
+const defaultBeaconPath = "/revisit/"
+
+// Beacon returns a handler to be mounted at [Config.BeaconPath]. A validator
+// belongs to one URL, so under [ETag] alone, and where cookies are blocked, each
+// page is a session of its own until something joins them. That is the beacon:
+// one anchor on one URL, which every page is joined to.
+//
+//	mux.Handle("/revisit/", tracker.Beacon())
+//
+// It serves, under that path:
+//
+//   - pixel.gif, the anchor: a transparent image of one pixel. On pages that are
+//     not wrapped (static ones, or those of a CDN) an <img> of it counts the page
+//     view; the page is told by a same-origin Referer.
+//   - revisit.js, which [Tag] includes, and pages that are not wrapped can:
+//     <script src="/revisit/revisit.js" async></script>. It tells the anchor which
+//     session the page belongs to. It counts the page views that no wrapped
+//     handler has seen: pages that are not wrapped, route changes of
+//     single-page applications (pushState, popstate, hash), pages that the browser
+//     had put aside. Its only global is the function revisit: call it when consent
+//     was given without another page being loaded, and the landing page and its
+//     referrer are reported.
+//   - link/…, the frame of [NoScript].
+//   - forget: a POST from the same origin forgets the visitor, as Tracker.Forget
+//     does. Put [Field] into the form.
+//
+// All of it is subject to Config.Consent as any other request is. Sessions that
+// turn out to be one browser are merged as those of a [Hybrid] are: under
+// Recognise only those of one first burst, and not if their Values differ.
+//
+// Tag and the links are off until Beacon is called. Where a mux with the beacon
+// in it is wrapped as a whole by Tracker.Handler, that leaves the beacon alone.
+func (t *Tracker) Beacon() http.Handler {
+	t.beaconOn.Store(true)
+	forget := &handler{tracker: t, next: http.HandlerFunc(t.serveForget), kind: kindForm}
+	return &beacon{
+		anchor: &handler{tracker: t, next: http.HandlerFunc(t.serveAnchor), kind: kindAnchor},
+		forget: http.NewCrossOriginProtection().Handler(forget),
+	}
+}
+
+// isBeacon reports whether a request is one for the beacon.
+func (t *Tracker) isBeacon(r *http.Request) bool {
+	return t.beaconOn.Load() && strings.HasPrefix(r.URL.Path, t.beaconPath)
+}
+
+type beacon struct{ anchor, forget http.Handler }
+
+// ServeHTTP looks at the end of the path only, so that it works behind
+// http.StripPrefix.
+func (b *beacon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	dir, name := path.Split(r.URL.Path)
+	switch {
+	case name == "pixel.gif":
+		only(b.anchor, http.MethodGet, http.MethodHead).ServeHTTP(w, r)
+	case name == "revisit.js":
+		only(http.HandlerFunc(serveScript), http.MethodGet, http.MethodHead).ServeHTTP(w, r)
+	case name == "forget":
+		only(b.forget, http.MethodPost).ServeHTTP(w, r)
+	case path.Base(dir) == "link":
+		only(http.HandlerFunc(serveFrame), http.MethodGet, http.MethodHead).ServeHTTP(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// only answers other methods with 405.
+func only(next http.Handler, methods ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, method := range methods {
+			if r.Method == method {
+				next.ServeHTTP(w, r)
+				return
+			}
+		}
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+	})
+}
+
+// pixel is a transparent GIF of 1×1.
+const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+
+func (t *Tracker) serveAnchor(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	if v := t.visit(r.Context()); v.session.Unverified && len(v.links) > 0 {
+		// The store did not answer, so the script is to come again with them.
+		http.Error(w, "Service Unavailable", http.StatusServiceUnavailable)
+		return
+	}
+	h.Set("Content-Type", "image/gif")
+	h.Set("Cache-Control", "private, no-cache")
+	h.Set("Etag", `"1"`)
+	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(pixel))
+}
+
+//go:embed revisit.js
+var script string
+
+// scriptVersion is of the content, so that a page's script may be kept for ever.
+var scriptVersion = func() string {
+	sum := sha256.Sum256([]byte(script))
+	return hex.EncodeToString(sum[:6])
+}()
+
+// serveScript never sees a session: the script is for everybody.
+func serveScript(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/javascript; charset=utf-8")
+	h.Set("Cache-Control", "public, max-age=3600")
+	if r.URL.RawQuery == "v="+scriptVersion {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	h.Set("Etag", `"`+scriptVersion+`"`)
+	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(script))
+}
+
+// serveFrame answers with a page that holds the anchor, whose Referer then has
+// the link ticket. It is for a frame in a page of the same origin only: anywhere
+// else it would tell the anchor what some other site likes it to hear.
+func serveFrame(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; img-src 'self'; frame-ancestors 'self'")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("X-Robots-Tag", "noindex")
+	if dest := headerValue(r.Header, "Sec-Fetch-Dest"); isSameOrigin(r) && (dest == "iframe" || dest == "frame" || dest == "") {
+		_, _ = w.Write([]byte(`<!DOCTYPE html><title>.</title><img src="../pixel.gif" alt="">`))
+	}
+}
+
+// serveForget forgets whom the request speaks for.
+func (t *Tracker) serveForget(w http.ResponseWriter, r *http.Request) {
+	v := t.visit(r.Context())
+	ids := []ID{v.form.id}
+	if v.session.tracker != nil && v.session.ID != v.form.id {
+		ids = append(ids, v.session.ID)
+	}
+	for _, id := range ids {
+		if id.IsZero() {
+			continue
+		}
+		if err := t.Forget(r.Context(), id); err != nil {
+			t.logger.Error("revisit: a visitor could not be forgotten", "session", id, "error", err)
+			http.Error(w, "That did not work. Please try again.", http.StatusServiceUnavailable)
+			return
+		}
+	}
+	// The pages that hold a tag go, too, where the browser obeys. What stays is
+	// worth nothing: a tombstone has its session.
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+	w.Header().Set("Cache-Control", "no-store")
+	if headerValue(r.Header, "Sec-Fetch-Mode") != "navigate" {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	back := "/"
+	if u, ok := ownReferrer(r); ok {
+		back = u.RequestURI()
+	}
+	http.Redirect(w, r, back, http.StatusSeeOther)
+}
+
+// isSameOrigin reports whether a page of this origin has made the request. A
+// client without Fetch Metadata has to show it by Origin or Referer.
+func isSameOrigin(r *http.Request) bool {
+	if site := headerValue(r.Header, "Sec-Fetch-Site"); site != "" {
+		return site == "same-origin"
+	}
+	if origin := headerValue(r.Header, "Origin"); origin != "" {
+		u, err := url.Parse(origin)
+		return err == nil && isOwn(u, r)
+	}
+	_, ok := ownReferrer(r)
+	return ok
+}
+
+// ownReferrer returns a Referer of the origin of r.
+func ownReferrer(r *http.Request) (*url.URL, bool) {
+	referer := headerValue(r.Header, "Referer")
+	if referer == "" || len(referer) > maxReferrer {
+		return nil, false
+	}
+	u, err := url.Parse(referer)
+	if err != nil || !isOwn(u, r) {
+		return nil, false
+	}
+	return u, true
+}
+
+// isOwn reports whether u is of the origin of r. That a request came without TLS
+// may be the work of a proxy, and says nothing.
+func isOwn(u *url.URL, r *http.Request) bool {
+	return (u.Scheme == "https" || u.Scheme == "http" && r.TLS == nil) && strings.EqualFold(u.Host, r.Host)
+}
+
+// What the script sends to the anchor. A page of another origin cannot: these
+// fields would have the browser ask first.
+const (
+	headerLink     = "Revisit-Link"     // link tickets, separated by commas
+	headerPage     = "Revisit-Page"     // a page view: path, query and fragment of the page
+	headerLanding  = "Revisit-Landing"  // the same of a visit that began before consent
+	headerReferrer = "Revisit-Referrer" // of either
+)
+
+// maxLinks is how many tickets one request for the anchor may have.
+const maxLinks = 16
+
+// classifyAnchor decides what a request for the anchor is good for. It must be
+// one of a page of this origin, for an image or by fetch. Otherwise any site
+// could send its visitors here and join them to a session of its own.
+func (v *Visit) classifyAnchor() {
+	r := v.request
+	h := r.Header
+	site, dest := headerValue(h, "Sec-Fetch-Site"), headerValue(h, "Sec-Fetch-Dest")
+	v.navigation, v.hit, v.mayMint, v.linkable = false, false, false, false
+	if !isSameOrigin(r) || site != "" && dest != "image" && dest != "empty" {
+		v.foreign = true
+		return
+	}
+	v.mayMint = r.Method == http.MethodGet && !isPrefetch(h)
+	if dest != "image" {
+		for line := headerValue(h, headerLink); line != "" && len(v.links) < maxLinks; {
+			var text string
+			text, line = cutMember(line)
+			t, ok := v.openTicket(viaLink, text)
+			age := v.now.Unix() - int64(t.issued)
+			if ok && t.issued != 0 && -60 <= age && age <= int64(linkLife/time.Second) {
+				v.links = append(v.links, t)
+			}
+		}
+		for name, landing := range map[string]bool{headerPage: false, headerLanding: true} {
+			if page := headerValue(h, name); page != "" && len(page) <= maxReferrer {
+				u, err := url.ParseRequestURI(page)
+				if err == nil && strings.HasPrefix(page, "/") && u.Host == "" {
+					v.page, v.referrer, v.landing = page, headerValue(h, headerReferrer), landing
+					v.hit = v.mayMint
+				}
+			}
+		}
+		if dest != "" || v.hit || len(v.links) > 0 {
+			return
+		}
+	}
+	// An image: of the frame of a page, or of a page that is not wrapped.
+	u, ok := ownReferrer(r)
+	if !ok {
+		v.hit = v.mayMint
+		return
+	}
+	if text, ok := strings.CutPrefix(u.Path, v.tracker.beaconPath+"link/"); ok {
+		// The page has no time in it.
+		if t, ok := v.openTicket(viaLink, text); ok && t.issued == 0 {
+			v.links = append(v.links, t)
+		}
+		return
+	}
+	v.page, v.hit = u.RequestURI(), v.mayMint
+}
