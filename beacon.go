@@ -96,8 +96,8 @@ func only(next http.Handler, methods ...string) http.Handler {
 const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
 
 func (t *Tracker) serveAnchor(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	if v := t.visit(r.Context()); v.session.Unverified && len(v.links) > 0 {
+	h, v := w.Header(), t.visit(r.Context())
+	if v.session.Unverified && len(v.links) > 0 {
 		// The store did not answer, so the script is to come again with them.
 		http.Error(w, "Service Unavailable", http.StatusServiceUnavailable)
 		return
@@ -105,6 +105,12 @@ func (t *Tracker) serveAnchor(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "image/gif")
 	h.Set("Cache-Control", "private, no-cache")
 	h.Set("Etag", `"1"`)
+	if v.session.tracker != nil && !v.isStored() {
+		// Nothing here ever changes, so the 200 that a token can ride on would never
+		// come for a browser that has the image without one.
+		r = r.Clone(r.Context())
+		r.Header = nil
+	}
 	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(pixel))
 }
 
@@ -246,8 +252,8 @@ func (v *Visit) classifyAnchor() {
 		}
 		for name, landing := range map[string]bool{headerPage: false, headerLanding: true} {
 			if page := headerValue(h, name); page != "" && len(page) <= maxReferrer {
-				u, err := url.ParseRequestURI(page)
-				if err == nil && strings.HasPrefix(page, "/") && u.Host == "" {
+				_, err := url.ParseRequestURI(page)
+				if err == nil && page[0] == '/' && !strings.HasPrefix(page, "//") {
 					v.page, v.referrer, v.landing = page, headerValue(h, headerReferrer), landing
 					v.hit = v.mayMint
 				}

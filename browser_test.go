@@ -59,15 +59,18 @@ type browser struct {
 	tags    map[string]string
 	dates   map[string]string
 	bodies  map[string]string
+
+	blocksCookies bool
 }
 
 func newBrowser(h http.Handler) *browser {
-	return &browser{h, map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}}
+	return &browser{h, map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}, false}
 }
 
 // clone returns a browser that goes on from where this one is.
 func (b *browser) clone() *browser {
 	c := newBrowser(b.handler)
+	c.blocksCookies = b.blocksCookies
 	for _, m := range [...][2]map[string]string{{c.cookies, b.cookies}, {c.tags, b.tags}, {c.dates, b.dates}, {c.bodies, b.bodies}} {
 		for key, value := range m[1] {
 			m[0][key] = value
@@ -139,7 +142,7 @@ func (b *browser) send(r *http.Request) *http.Response {
 	b.handler.ServeHTTP(w, r)
 	resp := w.Result()
 	for _, c := range resp.Cookies() {
-		if c.MaxAge < 0 || c.Value == "" {
+		if c.MaxAge < 0 || c.Value == "" || b.blocksCookies {
 			delete(b.cookies, c.Name)
 		} else {
 			b.cookies[c.Name] = c.Value

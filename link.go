@@ -143,6 +143,11 @@ func (v *Visit) isPortable() bool {
 	})
 }
 
+// isStored reports whether the browser's stored response has the session's token.
+func (v *Visit) isStored() bool {
+	return slices.ContainsFunc(v.carriers, func(c carrier) bool { return c.id == v.session.ID && c.stored && !c.ambiguous })
+}
+
 // sendLink gives the page's script the link ticket, in a header field that page
 // script can read: so the page itself stays the same for everybody, and a 304
 // one. Measured: Chromium and Firefox show it to the script also on a 304, in

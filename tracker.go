@@ -272,6 +272,7 @@ func (v *Visit) classify() {
 		v.classifyAnchor()
 	case kindForm:
 		v.hit, v.mayMint = false, false
+		v.Hook() // the carriers go with this response
 	}
 }
 
