@@ -18,6 +18,10 @@ type browser interface {
 	hardReload(t *testing.T)
 	// back goes back in the history to the page of this path.
 	back(t *testing.T, path string)
+	// run runs a script in the open page and returns what it returns, as JSON.
+	run(t *testing.T, script string) string
+	// allowScript lets pages run script, or not. It is so until it is called again.
+	allowScript(t *testing.T, allowed bool)
 	deleteCookies(t *testing.T)
 	clearCache(t *testing.T)
 	// restart ends the browser and starts it again with the same profile.

@@ -9,6 +9,7 @@ import (
 
 	cdpbrowser "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
@@ -46,6 +47,8 @@ func (c *chromium) start(t *testing.T) {
 		chromedp.Flag("disable-gpu", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("no-proxy-server", true),
+		// With --ignore-certificate-errors nothing would be cached.
+		chromedp.Flag("ignore-certificate-errors-spki-list", testCA().pin),
 		chromedp.WSURLReadTimeout(patience),
 	)
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
@@ -145,6 +148,21 @@ func (c *chromium) back(t *testing.T, path string) {
 // arrived asks whether the page of a path is there.
 func arrived(path string) string {
 	return fmt.Sprintf(`location.pathname === %q && document.readyState === "complete"`, path)
+}
+
+func (c *chromium) run(t *testing.T, script string) string {
+	t.Helper()
+	var result string
+	c.wait(t, func() (err error) {
+		result, err = chromedp.Run(c.ctx, chromedp.Evaluate[string]("JSON.stringify((() => {"+script+"})() ?? null)"))
+		return err
+	})
+	return result
+}
+
+func (c *chromium) allowScript(t *testing.T, allowed bool) {
+	t.Helper()
+	c.do(t, command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !allowed}))
 }
 
 func (c *chromium) deleteCookies(t *testing.T) {

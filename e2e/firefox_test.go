@@ -99,6 +99,7 @@ func (f *firefox) start(t *testing.T) {
 		} `json:"capabilities"`
 	}
 	f.do(t, "WebDriver:NewSession", map[string]any{}, &session)
+	f.script(t, "chrome", fmt.Sprintf(`Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB).addCertFromBase64(%q, "C,,")`, testCA().base64))
 	f.version = "Firefox/" + session.Capabilities.BrowserVersion
 }
 
@@ -186,16 +187,38 @@ func (f *firefox) script(t *testing.T, where, script string) string {
 // a hard reload.
 func (f *firefox) reload(t *testing.T) {
 	t.Helper()
-	f.script(t, "content", `window.old = true`)
-	f.script(t, "chrome", `gBrowser.reload()`)
-	f.settled(t)
+	f.reloads(t, `gBrowser.reload()`)
+}
+
+// reloads has the page loaded anew, and waits for that. It asks the browser
+// itself, because the page may run no script.
+func (f *firefox) reloads(t *testing.T, script string) {
+	t.Helper()
+	const window = `gBrowser.selectedBrowser.browsingContext.currentWindowGlobal.innerWindowId`
+	before := f.script(t, "chrome", "return "+window)
+	f.script(t, "chrome", script)
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		require.True(t, time.Now().Before(end), "Firefox does not load the page again")
+		if f.script(t, "chrome", "return gBrowser.selectedBrowser.webProgress.isLoadingDocument ? 0 : "+window) != before &&
+			f.script(t, "chrome", "return gBrowser.selectedBrowser.webProgress.isLoadingDocument") == "false" {
+			return
+		}
+	}
+}
+
+func (f *firefox) run(t *testing.T, script string) string {
+	t.Helper()
+	return f.script(t, "content", script)
+}
+
+func (f *firefox) allowScript(t *testing.T, allowed bool) {
+	t.Helper()
+	f.script(t, "chrome", fmt.Sprintf(`Services.prefs.setBoolPref("javascript.enabled", %v)`, allowed))
 }
 
 func (f *firefox) hardReload(t *testing.T) {
 	t.Helper()
-	f.script(t, "content", `window.old = true`)
-	f.script(t, "chrome", `gBrowser.reloadWithFlags(Ci.nsIWebNavigation.LOAD_FLAGS_BYPASS_CACHE | Ci.nsIWebNavigation.LOAD_FLAGS_BYPASS_PROXY)`)
-	f.settled(t)
+	f.reloads(t, `gBrowser.reloadWithFlags(Ci.nsIWebNavigation.LOAD_FLAGS_BYPASS_CACHE | Ci.nsIWebNavigation.LOAD_FLAGS_BYPASS_PROXY)`)
 }
 
 func (f *firefox) follow(t *testing.T, path string) {
