@@ -1,8 +1,18 @@
 package e2e
 
 import (
+	"os"
 	"testing"
 )
+
+// full is how many times more a long run repeats what is a matter of chance:
+// REVISIT_FULL=1, as in make test-full.
+var full = func() int {
+	if os.Getenv("REVISIT_FULL") != "" {
+		return 4
+	}
+	return 1
+}()
 
 // A browser is a real one, with a profile of its own in a temporary folder.
 type browser interface {
@@ -23,6 +33,8 @@ type browser interface {
 	// allowScript lets pages run script, or not. It is so until it is called again.
 	allowScript(t *testing.T, allowed bool)
 	deleteCookies(t *testing.T)
+	// blockCookies has the browser keep and send none from now on.
+	blockCookies(t *testing.T)
 	clearCache(t *testing.T)
 	// restart ends the browser and starts it again with the same profile.
 	restart(t *testing.T)

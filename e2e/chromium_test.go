@@ -2,8 +2,12 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,7 +103,14 @@ func (c *chromium) name() string { return c.version }
 func (c *chromium) visit(t *testing.T, url string) {
 	t.Helper()
 	// By way of an empty page: the same address twice would be a reload.
-	c.do(t, chromedp.Navigate("about:blank"), chromedp.Navigate(url))
+	c.wait(t, func() error {
+		err := chromedp.Do(c.ctx, chromedp.Navigate("about:blank"))
+		if err != nil && strings.Contains(err.Error(), "ERR_ABORTED") { // by a page that was still on its way
+			err = chromedp.Do(c.ctx, chromedp.Navigate("about:blank"))
+		}
+		return err
+	})
+	c.do(t, chromedp.Navigate(url))
 }
 
 func (c *chromium) submit(t *testing.T, action, value string) {
@@ -168,6 +179,28 @@ func (c *chromium) allowScript(t *testing.T, allowed bool) {
 func (c *chromium) deleteCookies(t *testing.T) {
 	t.Helper()
 	c.do(t, command(network.ClearBrowserCookies, cdp.Empty{}))
+}
+
+// blockCookies is a preference of the profile, which is read at the start.
+func (c *chromium) blockCookies(t *testing.T) {
+	t.Helper()
+	c.stop()
+	path := filepath.Join(c.profile, "Default", "Preferences")
+	preferences := map[string]any{}
+	if text, err := os.ReadFile(path); err == nil {
+		require.NoError(t, json.Unmarshal(text, &preferences))
+	}
+	profile, _ := preferences["profile"].(map[string]any)
+	if profile == nil {
+		profile = map[string]any{}
+	}
+	profile["default_content_setting_values"] = map[string]any{"cookies": 2}
+	preferences["profile"] = profile
+	text, err := json.Marshal(preferences)
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	c.start(t)
 }
 
 func (c *chromium) clearCache(t *testing.T) {

@@ -249,6 +249,11 @@ func (f *firefox) deleteCookies(t *testing.T) {
 	f.script(t, "chrome", `Services.cookies.removeAll()`)
 }
 
+func (f *firefox) blockCookies(t *testing.T) {
+	t.Helper()
+	f.script(t, "chrome", `Services.prefs.setIntPref("network.cookie.cookieBehavior", 2)`)
+}
+
 func (f *firefox) clearCache(t *testing.T) {
 	t.Helper()
 	f.script(t, "chrome", `Services.cache2.clear()`)

@@ -285,7 +285,7 @@ func (s *site) until(t *testing.T, mark int, what string, enough func([]asked) b
 		}
 		if time.Now().After(end) {
 			for _, a := range log {
-				t.Log(a.path, a.status, a.request, a.response)
+				t.Log(a.path, a.status, a.response["Server-Timing"], a.request["Revisit-Link"], a.request["Revisit-Page"])
 			}
 			require.FailNow(t, "it does not come: "+what)
 		}
