@@ -891,3 +891,44 @@ func FuzzAnchor(f *testing.F) {
 		}
 	})
 }
+
+// A page that is joined brings its page view along, and no touch that would have
+// been none had the browser been known there: not the direct hit, not the way
+// back from a payment page, not the tagged page that was loaded again.
+func TestAJoinedPageBringsNoTouchThatIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Strategy: revisit.ETag{}, Store: store}), tagged))
+		look := func(visits, hits int64, touches ...string) {
+			t.Helper()
+			_, all := store.sessions(t)
+			require.Len(t, all, 1)
+			assert.Equal(t, visits, all[0].Visits)
+			assert.Equal(t, hits, all[0].Hits)
+			var got []string
+			for _, touch := range all[0].Touches {
+				got = append(got, touch.Landing+" "+touch.Source)
+			}
+			assert.Equal(t, touches, got)
+		}
+		const landing = "/?utm_source=mail&utm_campaign=spring"
+		b.open(landing, true)
+		time.Sleep(time.Minute)
+		b.open("/product", true)
+		time.Sleep(time.Minute)
+		b.open("/paid", true, clickFrom, header("Referer", "https://pay.example/done"))
+		time.Sleep(time.Minute)
+		delete(b.tags, landing) // a hard reload
+		b.open(landing, true)
+		look(1, 4, "/ mail")
+		time.Sleep(time.Hour)
+		b.open("/story", true, clickFrom, header("Referer", "https://news.example/story"))
+		look(2, 5, "/ mail", "/story news.example")
+		time.Sleep(time.Minute)
+		b.open("/other?utm_source=ad", true)
+		look(3, 6, "/ mail", "/story news.example", "/other ad")
+		time.Sleep(time.Hour)
+		b.open("/late", true)
+		look(4, 7, "/ mail", "/story news.example", "/other ad")
+	})
+}

@@ -691,7 +691,8 @@ func (l *ledger) absorbed(root, alias Record) Record {
 	}
 	// Its first visit is no other one if it began while one of the root's was
 	// under way.
-	if own.Visits > 0 && overlap(&root, &alias, l.visitGap) {
+	within := overlap(&root, &alias, l.visitGap)
+	if own.Visits > 0 && within {
 		own.Visits--
 	}
 	next.Absorbed = slices.Clone(root.Absorbed)
@@ -711,7 +712,10 @@ func (l *ledger) absorbed(root, alias Record) Record {
 	}
 
 	for _, t := range alias.Touches {
-		next.Touches = withTouch(next.Touches, t)
+		// What would have been no touch on the root is none now.
+		if t.campaign() && !sameClick(&root, &t) || t.Referrer != "" && !within || len(root.Touches) == 0 {
+			next.Touches = withTouch(next.Touches, t)
+		}
 	}
 	if len(alias.Values) > 0 {
 		values := maps.Clone(root.Values)
@@ -727,7 +731,7 @@ func (l *ledger) absorbed(root, alias Record) Record {
 	}
 	if alias.LastHit.After(root.LastHit) {
 		next.LastHit, next.Via = alias.LastHit, alias.Via
-		if !overlap(&root, &alias, l.visitGap) {
+		if !within {
 			next.VisitStart = alias.VisitStart
 		}
 	}
@@ -754,11 +758,17 @@ func overlap(older, younger *Record, gap time.Duration) bool {
 	if older.LastHit.IsZero() || younger.LastHit.IsZero() {
 		return false
 	}
-	if len(younger.Touches) > 0 && younger.Touches[0].campaign() {
+	if len(younger.Touches) > 0 && younger.Touches[0].campaign() && !sameClick(older, &younger.Touches[0]) {
 		return false
 	}
 	first := younger.Created
 	return !first.Before(older.VisitStart) && first.Sub(older.LastHit) < gap
+}
+
+// sameClick reports whether a touch is one that began the current visit of r: a
+// tagged page that was loaded again, without its token.
+func sameClick(r *Record, t *Touch) bool {
+	return slices.ContainsFunc(r.Touches, func(u Touch) bool { return !u.Time.Before(r.VisitStart) && u.sameCampaign(t) })
 }
 
 // isEmpty reports whether an alias has given all that it had to its root.

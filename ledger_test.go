@@ -36,9 +36,12 @@ func (s *allStore) Save(ctx context.Context, r revisit.Record, old int64) error 
 }
 
 func (s *allStore) records(t *testing.T) map[revisit.ID]revisit.Record {
+	s.mu.Lock()
+	ids := maps.Clone(s.ids)
+	s.mu.Unlock()
 	all := make(map[revisit.ID]revisit.Record)
-	for id := range s.ids {
-		if r, err := s.Load(t.Context(), id); err == nil {
+	for id := range ids {
+		if r, err := s.Load(context.Background(), id); err == nil {
 			all[id] = r
 		}
 	}

@@ -53,6 +53,7 @@ type Visit struct {
 	offers     uint // a bit for each strategy, by rank, that can carry a new token
 	hooked     bool // the header of the response is of interest
 	attached   bool // Attach or Clear has been called
+	unsettled  bool // whether the claims are one session is not known yet, so the carriers stay as they are
 	resent     bool // the handler was made to answer 200, so that a stored tag is replaced
 
 	linkable    bool // of a kind whose response can have a link ticket
@@ -178,7 +179,7 @@ func (v *Visit) Expires() time.Time { return v.session.ID.Time().Add(v.tracker.l
 // that is missing is not due, because it may have been cleared on purpose; it
 // is for a new session, which has none yet.
 func (v *Visit) Due(purpose string) bool {
-	if v.session.tracker == nil || v.session.Unverified || v.clearing.Load() {
+	if v.session.tracker == nil || v.session.Unverified || v.unsettled || v.clearing.Load() {
 		return false
 	}
 	c := v.carrier(purpose)
@@ -206,10 +207,10 @@ func (v *Visit) seal(purpose string, h http.Header, c caching) (token string, ok
 		return "", false
 	}
 	have := v.carrier(purpose)
-	standing := have != nil && have.id == v.session.ID && !have.old
+	standing := have != nil && !have.old && !have.id.IsZero() && (have.id == v.session.ID || v.unsettled)
 	// While the store is down nothing is written, but a response that replaces
 	// the one with the token must not lose it either.
-	if v.session.Unverified && !standing {
+	if (v.session.Unverified || v.unsettled) && !standing {
 		return "", false
 	}
 	if err := v.session.create(v.context.Context); err != nil {

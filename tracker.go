@@ -412,6 +412,12 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change) (Record, s
 	if len(claims) > 1 || claims[0].follows {
 		begin := time.Now()
 		agreed, err := t.ledger.agreeWithin(v.context.Context, claims, v.permission)
+		if errors.Is(err, context.DeadlineExceeded) && !claims[0].follows {
+			// A merge takes its time, and may be done soon. The page view need not
+			// wait for it, and must not be lost with it; the carriers stay.
+			v.unsettled, err = true, nil
+			agreed = agreement{id: claims[0].id}
+		}
 		if err != nil {
 			return Record{}, "", err
 		}
@@ -498,6 +504,9 @@ func (v *Visit) stored(purpose string) {
 // (measured in Chromium, Firefox and WebKit). Requests that do not end as a
 // plain 200 anyway are left alone.
 func (v *Visit) replaceStored() {
+	if v.unsettled && !v.clearing.Load() {
+		return
+	}
 	for i := range v.carriers {
 		c := &v.carriers[i]
 		if !c.stored || c.ambiguous || !v.clearing.Load() && c.id == v.session.ID && !c.old {

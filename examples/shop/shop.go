@@ -21,6 +21,10 @@ const (
 	consentCookie = "consent" // "yes" or "no"
 	optOutCookie  = "optout"
 	cartCookie    = "cart"
+
+	// policy is strict, and leaves room for what revisit.Tag writes.
+	policy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; " +
+		"frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 //go:embed pages
@@ -66,14 +70,14 @@ var products = []product{
 
 func newShop(tracker *revisit.Tracker, consent, strategy string) *shop {
 	s := &shop{tracker: tracker, consent: consent, strategy: strategy, pages: make(map[string]*template.Template)}
-	for _, name := range []string{"home", "product", "cart", "lead", "thanks", "known", "missing"} {
+	for _, name := range []string{"home", "product", "cart", "lead", "thanks", "known", "tour", "missing"} {
 		s.pages[name] = template.Must(template.ParseFS(files, "pages/layout.html", "pages/"+name+".html"))
 	}
 	return s
 }
 
-// routes wraps the pages. Style and pictures are for everybody and for shared
-// caches, so they are left alone.
+// routes wraps the pages. Style, script and pictures are for everybody and for
+// shared caches, so they are left alone, and so is a page that is a mere file.
 func (s *shop) routes() http.Handler {
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /{$}", s.home)
@@ -83,13 +87,18 @@ func (s *shop) routes() http.Handler {
 	pages.HandleFunc("GET /contact", s.contact)
 	pages.HandleFunc("POST /contact", s.takeLead)
 	pages.HandleFunc("GET /known", s.known)
+	pages.HandleFunc("GET /tour", s.tour)
+	pages.HandleFunc("GET /tour/{step}", s.tour)
 	pages.HandleFunc("POST /forget", s.forget)
 	pages.HandleFunc("POST /consent", s.takeConsent)
 	pages.HandleFunc("/", s.missing)
 
 	all := http.NewServeMux()
 	all.Handle("/", s.tracker.Handler(showSession(pages)))
-	all.HandleFunc("GET /static/style.css", style)
+	all.Handle("/revisit/", s.tracker.Beacon())
+	all.HandleFunc("GET /about", file("pages/about.html"))
+	all.HandleFunc("GET /static/style.css", file("pages/style.css"))
+	all.HandleFunc("GET /static/tour.js", file("pages/tour.js"))
 	all.HandleFunc("GET /static/{sku}/picture.svg", picture)
 	return http.NewCrossOriginProtection().Handler(all)
 }
@@ -111,11 +120,13 @@ func showSession(next http.Handler) http.Handler {
 // page is what each template is given.
 type page struct {
 	Title  string
-	Ask    bool   // for consent
-	By     string // the strategy, for the banner
-	Change string // the other answer, for the footer: "yes", "no" or ""
-	Label  string // of its button
-	Path   string // where an answer leads back to
+	Ask    bool          // for consent
+	By     string        // the strategy, for the banner
+	Change string        // the other answer, for the footer: "yes", "no" or ""
+	Label  string        // of its button
+	Path   string        // where an answer leads back to
+	Tag    template.HTML // joins this page's session to those of the others
+	Field  template.HTML // says in a form whose it is
 	Data   any
 }
 
@@ -123,6 +134,7 @@ func (s *shop) render(w http.ResponseWriter, r *http.Request, status int, name, 
 	// The banner leads back to the whole address: what was seen before consent is
 	// not kept, so the campaign is in the query only.
 	p := page{Title: title, Path: r.URL.RequestURI(), By: s.strategy, Data: data,
+		Tag: revisit.Tag(r.Context(), revisit.NoScript()), Field: revisit.Field(r.Context()),
 		Ask: s.consent == "optin" && len(r.CookiesNamed(consentCookie)) == 0}
 	switch c, _ := r.Cookie(consentCookie); {
 	case s.consent == "optin" && c != nil && c.Value == "yes":
@@ -140,6 +152,7 @@ func (s *shop) render(w http.ResponseWriter, r *http.Request, status int, name, 
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", policy)
 	if name == "home" {
 		// The front page has a validator of its own. The others show what is done
 		// for pages that have none.
@@ -255,6 +268,7 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 	type row struct{ Name, Value string }
 	var rows []row
 	var touches []revisit.Touch
+	var merged []revisit.Absorbed
 	if v, ok := revisit.FromContext(r.Context()); ok {
 		record := v.Record()
 		add := func(name string, value any) { rows = append(rows, row{name, fmt.Sprint(value)}) }
@@ -264,20 +278,46 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 		add("Pages seen", v.Hits())
 		add("Visits", v.Visits())
 		add("Came back at least once", map[bool]string{true: "yes", false: "not yet"}[record.Confirmed])
-		add("Sessions that turned out to be yours, too", len(record.Absorbed))
 		if !record.Expires.IsZero() {
 			add("Kept until", record.Expires.Format("2 January 2006"))
 		}
 		if number, ok := v.Value("lead"); ok {
 			add("Number of your enquiry", number)
 		}
-		touches = v.Touches()
+		touches, merged = v.Touches(), record.Absorbed
 	}
 	s.render(w, r, http.StatusOK, "known", "What is known about you", struct {
 		Strategy string
 		Rows     []row
 		Touches  []revisit.Touch
-	}{s.strategy, rows, touches})
+		Merged   []revisit.Absorbed
+	}{s.strategy, rows, touches, merged})
+}
+
+// The tour is a single-page application in small.
+
+type step struct{ Name, Title, Text string }
+
+var steps = []step{
+	{"cookie", "The cookie", "Known on every page, until it is deleted. Where cookies are blocked it knows nobody."},
+	{"etag", "The tag", "The browser keeps it with a page and sends it back when it asks for that page again. Deleting cookies leaves it alone."},
+	{"anchor", "The anchor", "A picture of one pixel that every page shares. It is how the tags of many pages become one visitor."},
+	{"no", "The no", "Whoever says no is forgotten, on all of them."},
+}
+
+func (s *shop) tour(w http.ResponseWriter, r *http.Request) {
+	open := r.PathValue("step")
+	if open == "" {
+		open = steps[0].Name
+	}
+	if !slices.ContainsFunc(steps, func(s step) bool { return s.Name == open }) {
+		s.missing(w, r)
+		return
+	}
+	s.render(w, r, http.StatusOK, "tour", "How you are recognised", struct {
+		Steps []step
+		Open  string
+	}{steps, open})
 }
 
 // forget erases the session, and takes the consent back: otherwise the next
@@ -342,9 +382,12 @@ func setCookie(w http.ResponseWriter, name, value string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 }
 
-func style(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "public, max-age=300")
-	http.ServeFileFS(w, r, files, "pages/style.css")
+// file serves one of our files to everybody.
+func file(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		http.ServeFileFS(w, r, files, name)
+	}
 }
 
 // picture draws a product.

@@ -119,6 +119,7 @@ func TestTheETagSessionByHand(t *testing.T) {
 func TestTheFrontPageIsTheSameFromVisitToVisit(t *testing.T) {
 	address, _ := open(t, "-consent", "granted")
 	c := client()
+	get(t, c, address+"/") // whether the cookie is kept is not known yet, so this one has a frame
 	first, second := get(t, c, address+"/"), get(t, c, address+"/")
 	if first.body != second.body {
 		t.Error("the page differs")
@@ -245,6 +246,43 @@ func TestTheCartAndTheLead(t *testing.T) {
 	}
 	if r := post(t, c, address+"/contact", url.Values{"mail": {"ann@example.com"}}); !strings.Contains(r.body, "spring") {
 		t.Errorf("lead: %s", r.body)
+	}
+}
+
+// Under tags alone a form says whose it is.
+func TestTheLeadUnderTagsAlone(t *testing.T) {
+	address, _ := open(t, "-strategy", "etag", "-consent", "granted")
+	page := get(t, http.DefaultClient, address+"/contact")
+	_, rest, _ := strings.Cut(page.body, `<form method="post" action="/contact" class="fields"><input type="hidden" name="revisit" value="`)
+	ticket, _, ok := strings.Cut(rest, `"`)
+	if !ok {
+		t.Fatalf("no field: %s", page.body)
+	}
+	r, err := http.NewRequest("POST", address+"/contact", strings.NewReader(url.Values{"revisit": {ticket}, "mail": {"ann@example.com"}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Origin", address)
+	if sent := do(t, http.DefaultClient, r); sent.Header.Get("X-Session-Id") != page.Header.Get("X-Session-Id") || sent.Header.Get("X-Session-Via") != "form" {
+		t.Errorf("got %v, want the session of %v", sent.Header, page.Header)
+	}
+}
+
+func TestThePagesBesides(t *testing.T) {
+	address, _ := open(t, "-consent", "granted")
+	about := get(t, client(), address+"/about")
+	if !strings.Contains(about.body, `<img src="/revisit/pixel.gif"`) || about.Header.Get("X-Session-Id") != "" || about.Header.Get("Cache-Control") != "public, max-age=300" {
+		t.Errorf("about: %v %s", about.Header, about.body)
+	}
+	for path, status := range map[string]int{"/tour": 200, "/tour/anchor": 200, "/tour/none": 404, "/static/tour.js": 200, "/revisit/pixel.gif": 200, "/revisit/revisit.js": 200} {
+		r := get(t, client(), address+path)
+		if r.StatusCode != status {
+			t.Errorf("%s: %v", path, r.Status)
+		}
+		if path == "/tour/anchor" && (!strings.Contains(r.body, `<section id="step-anchor"><h2>`) || !strings.Contains(r.body, `<section id="step-no" hidden>`)) {
+			t.Errorf("%s: %s", path, r.body)
+		}
 	}
 }
 
