@@ -246,6 +246,20 @@ func TestALinkObeysTheCarrierRule(t *testing.T) {
 			assert.Equal(t, control, resp.Header.Get("Cache-Control"))
 		}
 	}
+	// Also for a session that is known, on a page that has become public.
+	control := ""
+	b := newBrowser(site(newTracker(t, revisit.Config{Strategy: revisit.ETag{}}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if control != "" {
+			w.Header().Set("Cache-Control", control)
+		}
+		fmt.Fprint(w, control)
+	})))
+	b.get("/")
+	control = "public, max-age=60"
+	resp := b.get("/")
+	assert.Equal(t, 200, resp.StatusCode)
+	assert.Empty(t, linkOf(resp))
+	assert.Equal(t, control, resp.Header.Get("Cache-Control"))
 }
 
 // Who has a link: pages and what they fetch. Not assets, prefetches, errors,
@@ -441,6 +455,19 @@ func TestALinkIsUsedOnce(t *testing.T) {
 	victim.send(r)
 	_, all := store.sessions(t)
 	assert.Len(t, all, 2, "from another address")
+}
+
+// A link stays used when its session was merged into an older one.
+func TestALinkStaysUsedInAnAlias(t *testing.T) {
+	h := site(newTracker(t, revisit.Config{Strategy: revisit.ETag{}}), tagged)
+	b := newBrowser(h)
+	first := b.open("/", true)
+	link := linkOf(b.open("/other", true)) // which is joined to the first
+	require.Equal(t, idOf(first), idOf(b.get("/other")))
+	stranger := newBrowser(h)
+	stranger.get(anchor, fetch, header("Revisit-Link", link))
+	stranger.open("/third", true)
+	assert.NotEqual(t, idOf(first), idOf(stranger.get("/third")))
 }
 
 // Under Recognise only sessions of one first burst are joined.
@@ -931,4 +958,36 @@ func TestAJoinedPageBringsNoTouchThatIsNone(t *testing.T) {
 		b.open("/late", true)
 		look(4, 7, "/ mail", "/story news.example", "/other ad")
 	})
+}
+
+// A page with a validator of its own has a link on its 304, too, and the rest of
+// the response is what it was.
+func TestALinkOnA304OfThePagesOwn(t *testing.T) {
+	b := newBrowser(site(newTracker(t, revisit.Config{Strategy: revisit.ETag{}}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		http.ServeContent(w, r, "page.html", time.Time{}, strings.NewReader("the page"))
+	})))
+	first, second := b.get("/"), b.get("/")
+	assert.Equal(t, 304, second.StatusCode)
+	assert.NotEmpty(t, linkOf(second))
+	assert.Equal(t, first.Header.Get("Etag"), second.Header.Get("Etag"))
+	assert.Equal(t, "private, no-cache", second.Header.Get("Cache-Control"))
+}
+
+// That a page's script tells the anchor something does not say that the browser
+// keeps tokens: the session is confirmed when one comes back.
+func TestALinkDoesNotConfirm(t *testing.T) {
+	for _, script := range []bool{true, false} {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Strategy: revisit.ETag{}, Store: store}), tagged))
+		b.open("/", script)
+		confirmed, all := store.sessions(t)
+		assert.Empty(t, confirmed)
+		require.Len(t, all, 1)
+		assert.Equal(t, 1, all[0].Joins)
+		b.open("/other", script)
+		confirmed, all = store.sessions(t)
+		assert.Len(t, confirmed, 1, "by the anchor's tag")
+		assert.Len(t, all, 1)
+	}
 }

@@ -61,16 +61,17 @@ type browser struct {
 	bodies  map[string]string
 
 	blocksCookies bool
+	userAgent     string
 }
 
 func newBrowser(h http.Handler) *browser {
-	return &browser{h, map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}, false}
+	return &browser{h, map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}, false, ""}
 }
 
 // clone returns a browser that goes on from where this one is.
 func (b *browser) clone() *browser {
 	c := newBrowser(b.handler)
-	c.blocksCookies = b.blocksCookies
+	c.blocksCookies, c.userAgent = b.blocksCookies, b.userAgent
 	for _, m := range [...][2]map[string]string{{c.cookies, b.cookies}, {c.tags, b.tags}, {c.dates, b.dates}, {c.bodies, b.bodies}} {
 		for key, value := range m[1] {
 			m[0][key] = value
@@ -108,6 +109,9 @@ func (b *browser) request(method, url string, kinds ...kind) *http.Request {
 	var pairs []string
 	for name, value := range b.cookies {
 		pairs = append(pairs, name+"="+value)
+	}
+	if b.userAgent != "" {
+		r.Header.Set("User-Agent", b.userAgent)
 	}
 	if len(pairs) > 0 {
 		r.Header.Set("Cookie", strings.Join(pairs, "; "))

@@ -58,10 +58,11 @@ type visitor struct {
 	maybe   int64           // answered without, or by an unverified one
 	set     bool            // a value was kept
 	forgets bool            // has called Forget, with success
+	links   *sync.Map       // by name, the last link of each visitor
 }
 
-// The ledger against a simple model: visitors that mint, hit, merge, set and
-// forget, over three nodes on one store.
+// The ledger against a simple model: visitors that mint, hit, merge, join, set and
+// forget, over three nodes on one store; by both carriers, and by tags alone.
 func TestTheLedgerAgainstAModel(t *testing.T) {
 	type weather struct {
 		name   string
@@ -104,9 +105,13 @@ func modelRun(t *testing.T, seed uint64, faults storetest.Faults, exact bool) {
 	for range 3 {
 		// Long enough for every retry: what is dropped for lack of time would be
 		// an under-count that is told, not one that is a fault.
-		tracker := newTracker(t, revisit.Config{Store: faulty, StoreTimeout: time.Minute})
+		c := revisit.Config{Store: faulty, StoreTimeout: time.Minute}
+		if seed%2 == 1 {
+			c.Strategy = revisit.ETag{}
+		}
+		tracker := newTracker(t, c)
 		trackers = append(trackers, tracker)
-		nodes = append(nodes, tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nodes = append(nodes, site(tracker, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if s, ok := revisit.FromContext(r.Context()); ok {
 				w.Header().Set("X-Unverified", fmt.Sprint(s.Unverified))
 				if name := r.Header.Get("X-Set"); name != "" {
@@ -124,8 +129,10 @@ func modelRun(t *testing.T, seed uint64, faults storetest.Faults, exact bool) {
 
 	visitors := make([]*visitor, 6)
 	var wg sync.WaitGroup
+	var links sync.Map // the last one of each
 	for i := range visitors {
-		v := &visitor{name: fmt.Sprint("v", i), b: newBrowser(nil), known: map[string]bool{}}
+		v := &visitor{name: fmt.Sprint("v", i), b: newBrowser(nil), known: map[string]bool{}, links: &links}
+		v.b.userAgent = v.name
 		visitors[i] = v
 		rnd := rand.New(rand.NewPCG(seed, uint64(i)))
 		wg.Go(func() { v.live(t, rnd, nodes, trackers) })
@@ -256,6 +263,25 @@ func (v *visitor) live(t *testing.T, rnd *rand.Rand, nodes []http.Handler, track
 			r.Header.Set("X-Set", v.name)
 		}
 		resp := v.request(r)
+		if link := linkOf(resp); link != "" {
+			v.links.Store(v.name, link)
+			switch rnd.IntN(4) {
+			case 0: // the page is left before its script has run
+			case 1: // it runs in two places at once
+				twin := v.b.clone()
+				twin.handler = nodes[rnd.IntN(len(nodes))]
+				var wg sync.WaitGroup
+				wg.Go(func() { twin.get(anchor, fetch, header("Revisit-Link", link)) })
+				v.b.get(anchor, fetch, header("Revisit-Link", link))
+				wg.Wait()
+			default:
+				v.b.handler = nodes[rnd.IntN(len(nodes))]
+				v.b.get(anchor, fetch, header("Revisit-Link", link))
+			}
+			if stolen, ok := v.links.Load(fmt.Sprint("v", rnd.IntN(6))); ok && rnd.IntN(4) == 0 && stolen != link {
+				v.b.get(anchor, fetch, header("Revisit-Link", stolen.(string)))
+			}
+		}
 		assert.False(t, forgotten[idOf(resp)] && resp.Header.Get("X-Unverified") == "false", "a forgotten session has returned")
 	}
 }
