@@ -246,7 +246,7 @@ func (v *Visit) classifyAnchor() {
 			text, line = cutMember(line)
 			t, ok := v.openTicket(viaLink, text)
 			age := v.now.Unix() - int64(t.issued)
-			if ok && t.issued != 0 && -60 <= age && age <= int64(linkLife/time.Second) {
+			if ok && -60 <= age && age <= int64(linkLife/time.Second) {
 				v.links = append(v.links, t)
 			}
 		}

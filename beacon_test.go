@@ -459,15 +459,18 @@ func TestALinkIsUsedOnce(t *testing.T) {
 
 // A link stays used when its session was merged into an older one.
 func TestALinkStaysUsedInAnAlias(t *testing.T) {
-	h := site(newTracker(t, revisit.Config{Strategy: revisit.ETag{}}), tagged)
-	b := newBrowser(h)
-	first := b.open("/", true)
-	link := linkOf(b.open("/other", true)) // which is joined to the first
-	require.Equal(t, idOf(first), idOf(b.get("/other")))
-	stranger := newBrowser(h)
-	stranger.get(anchor, fetch, header("Revisit-Link", link))
-	stranger.open("/third", true)
-	assert.NotEqual(t, idOf(first), idOf(stranger.get("/third")))
+	synctest.Test(t, func(t *testing.T) {
+		h := site(newTracker(t, revisit.Config{Strategy: revisit.ETag{}}), tagged)
+		b := newBrowser(h)
+		first := b.open("/", true)
+		time.Sleep(time.Second)
+		link := linkOf(b.open("/other", true)) // which is joined to the first
+		require.Equal(t, idOf(first), idOf(b.get("/other")))
+		stranger := newBrowser(h)
+		stranger.get(anchor, fetch, header("Revisit-Link", link))
+		stranger.open("/third", true)
+		assert.NotEqual(t, idOf(first), idOf(stranger.get("/third")))
+	})
 }
 
 // Under Recognise only sessions of one first burst are joined.

@@ -58,6 +58,19 @@
 // [Hybrid] looks at several, and brings all of a browser's carriers to one
 // session.
 //
+// # Many pages, one visitor
+//
+// A tag belongs to one URL, so under ETag alone each page would be a visitor of
+// its own. [Tracker.Beacon] serves an anchor that all pages share, and [Tag] in
+// a page joins the page's session to the anchor's. It takes one line in the mux
+// and one in the pages:
+//
+//	mux.Handle("/revisit/", tracker.Beacon())
+//	page.Tag = revisit.Tag(r.Context())
+//
+// A POST carries no tag; [Field] gives a form what says whose it is. See
+// docs/beacon.md.
+//
 // Measured, event by event, in Chromium and Firefox: docs/recognition.md.
 //
 // # Which responses carry a token

@@ -82,7 +82,7 @@ var mutants = []mutant{
 	{"4: a link is bound to the language", "link.go", "\"User-Agent\", \"Accept-Language\"", "\"User-Agent\"", "Bound|UsedOnce"},
 	{"4: a link is bound to the network", "link.go", "return append(b, addressKey(r.RemoteAddr)...)", "return b", "Bound|UsedOnce"},
 	{"4: a link has its time", "beacon.go", "age <= int64(linkLife/time.Second)", "true", "UsedOnce"},
-	{"4: a ticket of the page is none of the script's", "beacon.go", "ok && t.issued != 0 && -60", "ok && -60", "FromAnotherSite"},
+	{"4: a ticket of the page is none of the script's", "beacon.go", "ok && t.issued == 0 {", "ok {", "FromAnotherSite"},
 	{"4: a form comes from this origin", "tag.go", "v.foreign || !isSameOrigin(r)", "v.foreign", "WhichForms"},
 	{"4: values that differ keep sessions apart", "ledger.go", "if ok && v.Text != \"\" && w.Text != \"\" && w.Text != v.Text {", "if ok && v.Text != \"\" && w.Text != \"\" && w.Text != v.Text && false {", "DifferentValues"},
 	{"4: other sites' pages are not answered", "tracker.go", "v.foreign = site == \"cross-site\" && !page", "v.foreign = false", "CrossSite|WhatMints"},
