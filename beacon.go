@@ -45,7 +45,7 @@ const defaultBeaconPath = "/revisit/"
 // in it is wrapped as a whole by Tracker.Handler, that leaves the beacon alone.
 func (t *Tracker) Beacon() http.Handler {
 	t.beaconOn.Store(true)
-	forget := &handler{tracker: t, next: http.HandlerFunc(t.serveForget), kind: kindForm}
+	forget := &handler{tracker: t, next: http.HandlerFunc(t.serveForget), kind: kindForget}
 	return &beacon{
 		anchor: &handler{tracker: t, next: http.HandlerFunc(t.serveAnchor), kind: kindAnchor},
 		forget: http.NewCrossOriginProtection().Handler(forget),
@@ -54,7 +54,8 @@ func (t *Tracker) Beacon() http.Handler {
 
 // isBeacon reports whether a request is one for the beacon.
 func (t *Tracker) isBeacon(r *http.Request) bool {
-	return t.beaconOn.Load() && strings.HasPrefix(r.URL.Path, t.beaconPath)
+	// RequestURI is what the browser sees, behind http.StripPrefix, too.
+	return t.beaconOn.Load() && (strings.HasPrefix(r.URL.Path, t.beaconPath) || strings.HasPrefix(r.RequestURI, t.beaconPath))
 }
 
 type beacon struct{ anchor, forget http.Handler }
@@ -97,8 +98,8 @@ const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x
 
 func (t *Tracker) serveAnchor(w http.ResponseWriter, r *http.Request) {
 	h, v := w.Header(), t.visit(r.Context())
-	if v.session.Unverified && len(v.links) > 0 {
-		// The store did not answer, so the script is to come again with them.
+	if (v.session.Unverified || v.unsettled) && len(v.links) > 0 {
+		// The store did not answer in time, so the script is to come again with them.
 		http.Error(w, "Service Unavailable", http.StatusServiceUnavailable)
 		return
 	}
@@ -137,7 +138,8 @@ func serveScript(w http.ResponseWriter, r *http.Request) {
 
 // serveFrame answers with a page that holds the anchor, whose Referer then has
 // the link ticket. It is for a frame in a page of the same origin only: anywhere
-// else it would tell the anchor what some other site likes it to hear.
+// else it would tell the anchor what some other site likes it to hear, or whoever
+// has put a link into a comment. A browser that does not say gets an empty page.
 func serveFrame(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -145,27 +147,17 @@ func serveFrame(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; img-src 'self'; frame-ancestors 'self'")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Robots-Tag", "noindex")
-	if dest := headerValue(r.Header, "Sec-Fetch-Dest"); isSameOrigin(r) && (dest == "iframe" || dest == "frame" || dest == "") {
+	if dest := headerValue(r.Header, "Sec-Fetch-Dest"); isSameOrigin(r) && (dest == "iframe" || dest == "frame") {
 		_, _ = w.Write([]byte(`<!DOCTYPE html><title>.</title><img src="../pixel.gif" alt="">`))
 	}
 }
 
-// serveForget forgets whom the request speaks for.
+// serveForget answers a request under Deny: whom it speaks for has been
+// forgotten.
 func (t *Tracker) serveForget(w http.ResponseWriter, r *http.Request) {
-	v := t.visit(r.Context())
-	ids := []ID{v.form.id}
-	if v.session.tracker != nil && v.session.ID != v.form.id {
-		ids = append(ids, v.session.ID)
-	}
-	for _, id := range ids {
-		if id.IsZero() {
-			continue
-		}
-		if err := t.Forget(r.Context(), id); err != nil {
-			t.logger.Error("revisit: a visitor could not be forgotten", "session", id, "error", err)
-			http.Error(w, "That did not work. Please try again.", http.StatusServiceUnavailable)
-			return
-		}
+	if !t.visit(r.Context()).forgotten {
+		http.Error(w, "That did not work. Please try again.", http.StatusServiceUnavailable)
+		return
 	}
 	// The pages that hold a tag go, too, where the browser obeys. What stays is
 	// worth nothing: a tombstone has its session.
@@ -177,7 +169,7 @@ func (t *Tracker) serveForget(w http.ResponseWriter, r *http.Request) {
 	}
 	back := "/"
 	if u, ok := ownReferrer(r); ok {
-		back = u.RequestURI()
+		back += strings.TrimLeft(u.RequestURI(), `/\`) // never to another host
 	}
 	http.Redirect(w, r, back, http.StatusSeeOther)
 }
@@ -250,23 +242,16 @@ func (v *Visit) classifyAnchor() {
 				v.links = append(v.links, t)
 			}
 		}
-		for name, landing := range map[string]bool{headerPage: false, headerLanding: true} {
-			if page := headerValue(h, name); page != "" && len(page) <= maxReferrer {
-				_, err := url.ParseRequestURI(page)
-				if err == nil && page[0] == '/' && !strings.HasPrefix(page, "//") {
-					v.page, v.referrer, v.landing = page, headerValue(h, headerReferrer), landing
-					v.hit = v.mayMint
-				}
-			}
-		}
-		if dest != "" || v.hit || len(v.links) > 0 {
+		told := v.tellView(headerPage, false)
+		told = v.tellView(headerLanding, true) || told
+		if dest != "" || told || headerValue(h, headerLink) != "" {
 			return
 		}
 	}
 	// An image: of the frame of a page, or of a page that is not wrapped.
+	// Without a Referer it can be either, and is no view.
 	u, ok := ownReferrer(r)
 	if !ok {
-		v.hit = v.mayMint
 		return
 	}
 	if text, ok := strings.CutPrefix(u.Path, v.tracker.beaconPath+"link/"); ok {
@@ -277,4 +262,19 @@ func (v *Visit) classifyAnchor() {
 		return
 	}
 	v.page, v.hit = u.RequestURI(), v.mayMint
+}
+
+// tellView takes a page view from a header field of the script's, if it is there,
+// and reports that.
+func (v *Visit) tellView(name string, landing bool) (told bool) {
+	page := headerValue(v.request.Header, name)
+	if page == "" {
+		return false
+	}
+	path, _, _ := strings.Cut(page, "#")
+	if _, err := url.ParseRequestURI(path); err == nil && len(page) <= maxReferrer && page[0] == '/' && !strings.HasPrefix(page, "//") {
+		v.page, v.referrer, v.landing = page, headerValue(v.request.Header, headerReferrer), landing
+		v.hit = v.mayMint
+	}
+	return true
 }

@@ -1,6 +1,8 @@
 package revisit_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"image/gif"
 	"io"
@@ -389,7 +391,7 @@ func TestTheFrameAnswersItsOwnOrigin(t *testing.T) {
 		want  bool
 	}{
 		{"a frame of this origin", []kind{frame}, true},
-		{"an old browser, framed by a page of this origin", []kind{bare, header("Referer", "http://example.com/mine")}, true},
+		{"an old browser, which does not say what for", []kind{bare, header("Referer", "http://example.com/mine")}, false},
 		{"another site's frame", []kind{framed}, false},
 		{"a navigation", []kind{typed}, false},
 		{"a link", []kind{link}, false},
@@ -579,7 +581,7 @@ func TestTheBeaconCountsWhatIsNotWrapped(t *testing.T) {
 	}{
 		{"a static page's image", []kind{image, header("Referer", "http://example.com/static/page?utm_source=mail&x=y")}, 1,
 			revisit.Touch{Landing: "/static/page", Source: "mail"}},
-		{"an image of a page that does not say who it is", []kind{image}, 1, revisit.Touch{}},
+		{"an image of a page that does not say who it is", []kind{image}, 0, revisit.Touch{}},
 		{"an old browser's image", []kind{bare, header("Accept", "image/*"), header("Referer", "http://example.com/static")}, 1,
 			revisit.Touch{Landing: "/static"}},
 		{"a view", []kind{fetch, header("Revisit-Page", "/spa/cart?utm_campaign=x#part"), header("Revisit-Referrer", news)}, 1,
@@ -993,4 +995,405 @@ func TestALinkDoesNotConfirm(t *testing.T) {
 		assert.Len(t, confirmed, 1, "by the anchor's tag")
 		assert.Len(t, all, 1)
 	}
+}
+
+// What no cache may keep is not to be kept because of a ticket.
+func TestATicketLeavesNoStoreAsItIs(t *testing.T) {
+	for _, cc := range []string{"no-store", "no-cache, no-store, must-revalidate", "no-store, max-age=0"} {
+		b := newBrowser(site(newTracker(t, revisit.Config{Strategy: revisit.ETag{}}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", cc)
+			fmt.Fprint(w, "<form>card number", revisit.Field(r.Context()))
+		})))
+		resp := b.get("/checkout")
+		assert.Contains(t, resp.Header.Get("Cache-Control"), "no-store", cc)
+		assert.False(t, hasToken(resp), cc)
+	}
+}
+
+// The usual way of a form that was not filled in right.
+func TestAFormThatIsShownAgainHasItsTicket(t *testing.T) {
+	for _, s := range []revisit.Strategy{revisit.ETag{}, nil} {
+		for _, p := range []revisit.Permission{revisit.Recognise, revisit.Restore} {
+			store := newAllStore(t)
+			b := newBrowser(site(newTracker(t, revisit.Config{Store: store, Strategy: s, Consent: grant(p)}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if s, ok := revisit.FromContext(r.Context()); ok {
+					w.Header().Set("X-Id", s.ID.String())
+				}
+				fmt.Fprintf(w, "<form method=post>%s<input name=mail></form>", revisit.Field(r.Context()))
+			})))
+			b.blocksCookies = true
+			first := b.get("/lead")
+			ticket := fieldOf.FindStringSubmatch(b.bodies["/lead"])[1]
+			resp := b.post("/lead", url.Values{"revisit": {ticket}, "mail": {"not a mail"}}, posted)
+			require.Equal(t, idOf(first), idOf(resp))
+			body, _ := io.ReadAll(resp.Body)
+			assert.Regexp(t, fieldOf, string(body), "%T %v", s, p)
+		}
+	}
+}
+
+// A path may look like another host.
+func TestForgetLeadsBackToThisSiteOnly(t *testing.T) {
+	b := newBrowser(site(newTracker(t, revisit.Config{}), lead))
+	b.get("/lead")
+	resp := b.do("POST", "/revisit/forget", posted, header("Referer", "http://example.com//evil.example/phish"))
+	u, err := url.Parse(resp.Header.Get("Location"))
+	require.NoError(t, err)
+	assert.Empty(t, u.Host, resp.Header.Get("Location"))
+}
+
+// Whatever the consent is, and if the store is down: either the session is
+// forgotten, or the answer is an error.
+func TestForgetDoesWhatItSays(t *testing.T) {
+	t.Run("deny, form", func(t *testing.T) {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: store, Strategy: revisit.ETag{}, Consent: revisit.OptOut("optout")}), lead))
+		first := b.get("/lead")
+		b.cookies["optout"] = "1"
+		resp := b.post("/revisit/forget", url.Values{"revisit": {fieldOf.FindStringSubmatch(b.bodies["/lead"])[1]}}, posted)
+		assert.Less(t, resp.StatusCode, 400)
+		assert.True(t, record(t, store, first).Forgotten)
+	})
+	t.Run("unasked, cookie", func(t *testing.T) {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: store, Consent: revisit.OptIn("consent", "yes")}), lead))
+		b.cookies["consent"] = "yes"
+		first := b.get("/lead")
+		b.get("/lead")
+		delete(b.cookies, "consent")
+		resp := b.do("POST", "/revisit/forget", fetch)
+		assert.Less(t, resp.StatusCode, 400)
+		assert.True(t, record(t, store, first).Forgotten)
+	})
+	t.Run("deny, store down", func(t *testing.T) {
+		store := newAllStore(t)
+		down := &downStore{Store: store}
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: down, Consent: revisit.OptOut("optout")}), lead))
+		first := b.get("/lead")
+		b.cookies["optout"] = "1"
+		down.down = true
+		resp := b.do("POST", "/revisit/forget", fetch)
+		down.down = false
+		assert.Equal(t, 503, resp.StatusCode)
+		assert.False(t, record(t, store, first).Forgotten)
+	})
+}
+
+type downStore struct {
+	revisit.Store
+	down bool
+}
+
+func (s *downStore) Load(ctx context.Context, id revisit.ID) (revisit.Record, error) {
+	if s.down {
+		return revisit.Record{}, errors.New("down")
+	}
+	return s.Store.Load(ctx, id)
+}
+func (s *downStore) Save(ctx context.Context, r revisit.Record, old int64) error {
+	if s.down {
+		return errors.New("down")
+	}
+	return s.Store.Save(ctx, r, old)
+}
+
+// A link that came too late says that the server has seen the page.
+func TestALinkThatIsWorthNothingIsNoView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: store, Strategy: revisit.ETag{}}), tagged))
+		resp := b.get("/", bare)
+		l := linkOf(resp)
+		require.NotEmpty(t, l)
+		b.get(anchor, bare, header("Referer", "http://example.com/"), header("Revisit-Link", l))
+		_, all := store.sessions(t)
+		require.EqualValues(t, 1, all[0].Hits)
+		resp = b.get("/", bare)
+		time.Sleep(11 * time.Minute) // slow, or a network that changed
+		b.get(anchor, bare, header("Referer", "http://example.com/"), header("Revisit-Link", linkOf(resp)))
+		_, all = store.sessions(t)
+		require.Len(t, all, 1)
+		assert.EqualValues(t, 2, all[0].Hits)
+	})
+}
+
+// A session lists only so many of those that it has absorbed, and absorbs on.
+func TestHundredsOfPagesAreOneVisitor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: store, Strategy: revisit.ETag{}}), tagged))
+		for i := range 300 {
+			b.open(fmt.Sprint("/product/", i), true)
+			time.Sleep(time.Minute)
+		}
+		_, all := store.sessions(t)
+		assert.Len(t, all, 1)
+		for i := range 300 {
+			b.open(fmt.Sprint("/product/", i), true)
+			time.Sleep(time.Minute)
+		}
+		confirmed, _ := store.sessions(t)
+		assert.Len(t, confirmed, 1)
+	})
+}
+
+// An application that asks for something new all the time.
+func TestHundredsOfFetchesAreOneVisitor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: store, Strategy: revisit.ETag{}}), tagged))
+		b.open("/", true)
+		for i := range 260 {
+			b.open(fmt.Sprint("/api/messages?since=", i), true, fetch)
+			time.Sleep(5 * time.Second)
+		}
+		b.open("/second", true)
+		time.Sleep(time.Minute)
+		b.open("/second", true)
+		confirmed, _ := store.sessions(t)
+		assert.Len(t, confirmed, 1)
+		assert.NotEqual(t, idOf(b.get("/")), "")
+		assert.Equal(t, idOf(b.get("/")), idOf(b.get("/second")))
+	})
+}
+
+// A browser may lose its anchor with a hard reload, or a part of its cache.
+func TestAnAnchorThatIsLostNowAndThenIsNoLeak(t *testing.T) {
+	for _, script := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			store := newAllStore(t)
+			tracker := newTracker(t, revisit.Config{Store: store, Strategy: revisit.ETag{}})
+			b := newBrowser(site(tracker, tagged))
+			b.open("/", script)
+			time.Sleep(time.Minute)
+			b.open("/two", script)
+			first := b.get("/two")
+			for range 10 {
+				time.Sleep(30 * 24 * time.Hour)
+				delete(b.tags, "/") // a hard reload, of a page and of the anchor in its frame
+				delete(b.tags, anchor)
+				b.open("/", script)
+				time.Sleep(time.Minute)
+				b.open("/two", script)
+			}
+			assert.Equal(t, idOf(first), idOf(b.get("/two")), "script %v", script)
+			assert.Zero(t, tracker.Stats().Leaked)
+		})
+	}
+}
+
+// The page of a browser whose anchor has leaked stays its own.
+func TestALeakedSessionTakesNothingIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		tracker := newTracker(t, revisit.Config{Store: store, Strategy: revisit.ETag{}})
+		h := site(tracker, tagged)
+		first := newBrowser(h)
+		first.open("/", true)
+		tag := first.tags["/"]
+		var one *browser
+		for i := range 8 {
+			b := newBrowser(h)
+			b.tags["/"] = tag // a cache handed it out
+			b.open("/", true)
+			if i == 0 {
+				one = b
+			}
+			time.Sleep(time.Second)
+		}
+		b := newBrowser(h)
+		b.tags["/"] = tag
+		b.open("/", true)
+		require.Positive(t, tracker.Stats().Leaked)
+		// One of those that were joined looks at another page, which is his alone.
+		p := one.open("/mine?utm_source=mail", true)
+		r := record(t, store, p)
+		assert.True(t, r.MergedInto.IsZero(), "it was merged into %v", r.MergedInto)
+		assert.Equal(t, idOf(p), idOf(one.get("/mine?utm_source=mail")))
+	})
+}
+
+// A page that was left before its script ran, and opened again on another visit.
+func TestAPageThatIsJoinedLateBringsItsReferral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: store, Strategy: revisit.ETag{}}), tagged))
+		b.open("/a", true)
+		time.Sleep(time.Minute)
+		b.get("/b") // left before the script ran
+		time.Sleep(14 * time.Hour)
+		b.open("/b", true, clickFrom, header("Referer", "https://news.example/story"))
+		_, all := store.sessions(t)
+		require.Len(t, all, 1)
+		assert.EqualValues(t, 3, all[0].Hits)
+		assert.EqualValues(t, 2, all[0].Visits)
+		var got []string
+		for _, u := range all[0].Touches {
+			got = append(got, u.Landing+" "+u.Source)
+		}
+		assert.Equal(t, []string{"/a ", "/b news.example"}, got)
+		assert.Less(t, time.Since(all[0].VisitStart), time.Minute)
+	})
+}
+
+// Clicks of an earlier visit are not those of today.
+func TestAPageThatIsJoinedLateBringsItsOldCampaigns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: store, Strategy: revisit.ETag{}}), tagged))
+		b.open("/a", true)
+		time.Sleep(24 * time.Hour)
+		b.open("/a", true)
+		time.Sleep(24 * time.Hour)
+		b.get("/b?utm_source=ads") // not joined: he left at once
+		time.Sleep(12 * time.Hour)
+		b.get("/b?utm_source=ads")
+		time.Sleep(30 * 24 * time.Hour)
+		b.open("/c?utm_source=ads", true) // the same campaign, a month later
+		b.open("/b?utm_source=ads", true)
+		_, all := store.sessions(t)
+		require.Len(t, all, 1)
+		n := 0
+		for _, u := range all[0].Touches {
+			if u.Source == "ads" {
+				n++
+			}
+		}
+		assert.GreaterOrEqual(t, n, 3)
+	})
+}
+
+// A fragment need not be a URL.
+func TestARouteWithAPercentSignIsAView(t *testing.T) {
+	for _, p := range []string{"/spa#/sale/50%", "/spa#/search?q=100%"} {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: store}), tagged))
+		b.get(anchor, fetch, header("Revisit-Page", p))
+		_, all := store.sessions(t)
+		require.Len(t, all, 1)
+		assert.EqualValues(t, 1, all[0].Hits, p)
+	}
+}
+
+// A mux that is wrapped as a whole and mounted deeper.
+func TestTheBeaconIsLeftAloneBehindStripPrefix(t *testing.T) {
+	store := newAllStore(t)
+	tr := newTracker(t, revisit.Config{Strategy: revisit.ETag{}, Store: store, BeaconPath: "/shop/revisit/"})
+	mux := http.NewServeMux()
+	mux.Handle("/", tagged)
+	mux.Handle("/revisit/", tr.Beacon())
+	b := newBrowser(http.StripPrefix("/shop", tr.Handler(mux)))
+	for _, p := range []string{"/shop/a", "/shop/b"} {
+		resp := b.get(p)
+		l := linkOf(resp)
+		require.NotEmpty(t, l)
+		b.get("/shop/revisit/pixel.gif", fetch, header("Revisit-Link", l))
+	}
+	_, all := store.sessions(t)
+	assert.Len(t, all, 1)
+}
+
+// lateStore takes its time, and gives up with its context.
+type lateStore struct {
+	revisit.Store
+	d time.Duration
+}
+
+func (s *lateStore) wait(ctx context.Context) error {
+	select {
+	case <-time.After(s.d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+func (s *lateStore) Load(ctx context.Context, id revisit.ID) (revisit.Record, error) {
+	if err := s.wait(ctx); err != nil {
+		return revisit.Record{}, err
+	}
+	return s.Store.Load(ctx, id)
+}
+func (s *lateStore) Save(ctx context.Context, r revisit.Record, old int64) error {
+	if err := s.wait(ctx); err != nil {
+		return err
+	}
+	return s.Store.Save(ctx, r, old)
+}
+
+// If the merge does not end in time, the script is told to come again.
+func TestALinkOfAMergeThatTakesLongComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		late := &lateStore{Store: store}
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: late, Strategy: revisit.ETag{}}), tagged))
+		b.open("/a", true)
+		b.open("/a", true)
+		resp := b.get("/b")
+		late.d = 100 * time.Millisecond
+		got := b.get(anchor, fetch, header("Revisit-Link", linkOf(resp)))
+		late.d = 0
+		time.Sleep(time.Second)
+		_, all := store.sessions(t)
+		assert.True(t, got.StatusCode == 503 || len(all) == 1, "the script has thrown the link away")
+	})
+}
+
+// ParseForm leaves a multipart body unread.
+func TestAMultipartFormAfterParseForm(t *testing.T) {
+	h := site(newTracker(t, revisit.Config{Strategy: revisit.ETag{}}), lead)
+	b := newBrowser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		h.ServeHTTP(w, r)
+	}))
+	first := b.get("/lead")
+	body := "--b\r\nContent-Disposition: form-data; name=\"revisit\"\r\n\r\n" + fieldOf.FindStringSubmatch(b.bodies["/lead"])[1] + "\r\n--b--\r\n"
+	r := b.request("POST", "/lead", posted)
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+	r.Body = io.NopCloser(strings.NewReader(body))
+	assert.Equal(t, idOf(first), idOf(b.send(r)))
+}
+
+// Somebody may take the Referer away: the page was counted by the server.
+func TestAFrameWithoutARefererIsNoView(t *testing.T) {
+	store := newAllStore(t)
+	b := newBrowser(site(newTracker(t, revisit.Config{Store: store, Strategy: revisit.ETag{}}), tagged))
+	b.get("/")
+	m := framed51.FindStringSubmatch(b.bodies["/"])
+	inside := b.get("/revisit/link/"+m[1], frame)
+	body, _ := io.ReadAll(inside.Body)
+	require.Contains(t, string(body), "pixel.gif")
+	b.get(anchor, image)
+	_, all := store.sessions(t)
+	hits := int64(0)
+	for _, r := range all {
+		hits += r.Hits
+	}
+	assert.EqualValues(t, 1, hits)
+}
+
+// A link in a comment, and a browser that does not say what it asks for.
+func TestAClickedFrameJoinsNobody(t *testing.T) {
+	store, victim, _, _, f := victimAndAttacker(t, revisit.Config{})
+	inside := victim.get("/revisit/link/"+f, bare, header("Referer", "http://example.com/reviews"), header("Accept", "text/html,*/*"))
+	body, _ := io.ReadAll(inside.Body)
+	assert.Empty(t, string(body))
+	_, all := store.sessions(t)
+	assert.Len(t, all, 2)
+}
+
+// A handler may go on after http.TimeoutHandler has answered for it.
+func TestATimeoutIsNoRace(t *testing.T) {
+	tr := newTracker(t, revisit.Config{Strategy: revisit.ETag{}})
+	done := make(chan bool)
+	srv := httptest.NewServer(site(tr, http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for end := time.Now().Add(60 * time.Millisecond); time.Now().Before(end); {
+			_ = revisit.Field(r.Context())
+		}
+		close(done)
+	}), 20*time.Millisecond, "late")))
+	defer srv.Close()
+	resp, err := http.Get(srv.URL)
+	require.NoError(t, err)
+	resp.Body.Close()
+	<-done
 }

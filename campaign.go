@@ -41,14 +41,15 @@ func (v *Visit) touch() Touch {
 	if v.page == "" {
 		return Touch{Time: v.now}
 	}
-	page, err := url.Parse(v.page)
+	path, fragment, _ := strings.Cut(v.page, "#")
+	page, err := url.ParseRequestURI(path)
 	if err != nil {
 		return Touch{Time: v.now}
 	}
 	t := touchOf(r, page, v.referrer, v.now)
 	// A single-page application may have its routes in the fragment.
-	if route, _, _ := strings.Cut(page.EscapedFragment(), "?"); strings.HasPrefix(route, "/") || strings.HasPrefix(route, "!/") {
-		t.Landing = clip(t.Landing + "#" + route)
+	if route, _, _ := strings.Cut(fragment, "?"); strings.HasPrefix(route, "/") || strings.HasPrefix(route, "!/") {
+		t.Landing = clip(t.Landing + "#" + unescape(route))
 	}
 	// Whoever says yes on the second page has come by the first.
 	if v.landing && !t.campaign() {
@@ -140,10 +141,15 @@ func withTouch(touches []Touch, t Touch) []Touch {
 // clone returns a Touch with texts of its own: those of a request are cut out of
 // its URL, and would keep all of it in memory.
 func (t Touch) clone() Touch {
-	for _, s := range [...]*string{&t.Landing, &t.Referrer, &t.Source, &t.Medium, &t.Campaign, &t.Term, &t.Content, &t.ID, &t.Click} {
+	for _, s := range t.texts() {
 		*s = strings.Clone(*s)
 	}
 	return t
+}
+
+// texts returns all texts of a Touch, in an order that is kept.
+func (t *Touch) texts() [9]*string {
+	return [...]*string{&t.Landing, &t.Referrer, &t.Source, &t.Medium, &t.Campaign, &t.Term, &t.Content, &t.ID, &t.Click}
 }
 
 func sameTouch(a, b Touch) bool {

@@ -48,8 +48,12 @@ const (
 	// or replayed.
 	maxRivals = 8
 
-	// maxAbsorbed bounds how many sessions one session takes in.
-	maxAbsorbed = 256
+	// anchorLife is how long an anchor lasts in a browser, at the least.
+	anchorLife = 30 * 24 * time.Hour
+
+	// maxAbsorbed bounds how many sessions a record lists that were merged into
+	// it.
+	maxAbsorbed = 64
 
 	// seenEvery is the precision of LastSeen between hits, so that the twenty
 	// images of a page are not twenty writes.
@@ -395,6 +399,9 @@ func (l *ledger) agree(ctx context.Context, claims []claim, permission Permissio
 		case c.follows && own.leaked():
 			l.leak(c.id)
 			continue
+		case leader < 0 && c.stored && next.leaked():
+			l.leak(next.ID)
+			continue
 		case leader < 0 && c.link:
 			// The anchor has no session of its own yet, and takes the page's.
 			next, err = l.honour(ctx, c)
@@ -534,6 +541,16 @@ func (l *ledger) merge(ctx context.Context, root, rival ID, c claim, permission 
 		if !mayMerge(&older, &younger, permission) {
 			return Record{}, errApart
 		}
+		if len(older.Absorbed)+1+len(younger.Absorbed) > maxAbsorbed {
+			long := &older
+			if len(younger.Absorbed) > len(older.Absorbed) {
+				long = &younger
+			}
+			if err := l.shorten(ctx, long); err != nil && !errors.Is(err, ErrConflict) {
+				return Record{}, err
+			}
+			continue
+		}
 
 		// That the tag has met a different cookie, or that the link was honoured, is
 		// written before anything is merged: so no more than maxRivals get through at
@@ -593,8 +610,11 @@ func (c *claim) meets(own Record, rival ID) (met Record, ok bool) {
 }
 
 // leaked reports whether what this ID's tags and links have met is too much for
-// one browser: so many different cookies, or anchors.
-func (r *Record) leaked() bool { return len(r.Rivals) >= maxRivals || r.Joins >= maxRivals }
+// one browser: so many different cookies, or anchors. A browser may lose its
+// anchor now and then, with a part of its cache.
+func (r *Record) leaked() bool {
+	return len(r.Rivals) >= maxRivals || r.Joins >= maxRivals+int(r.LastSeen.Sub(r.Created)/anchorLife)
+}
 
 // mayMerge reports whether two sessions of one browser may become one.
 func mayMerge(older, younger *Record, permission Permission) bool {
@@ -604,7 +624,34 @@ func mayMerge(older, younger *Record, permission Permission) bool {
 			return false
 		}
 	}
-	return sameValues(older, younger) && len(older.Absorbed)+1+len(younger.Absorbed) <= maxAbsorbed
+	return sameValues(older, younger)
+}
+
+// shorten takes a few sessions that have nothing left of their own off the list of
+// those that a session has absorbed: their counts are in its own, and an alias
+// leads to it without the list. It returns errApart if there is none.
+func (l *ledger) shorten(ctx context.Context, r *Record) error {
+	next := *r
+	next.Absorbed, next.Version = nil, newVersion()
+	for i, a := range r.Absorbed {
+		if dropped := i - len(next.Absorbed); dropped == 4 || i == 16 {
+			next.Absorbed = append(next.Absorbed, r.Absorbed[i:]...)
+			break
+		}
+		alias, err := l.store.Load(ctx, a.ID)
+		switch {
+		case errors.Is(err, ErrNotFound), err == nil && isEmpty(&alias):
+		case err != nil:
+			l.count(err)
+			return err
+		default:
+			next.Absorbed = append(next.Absorbed, a)
+		}
+	}
+	if len(next.Absorbed) == len(r.Absorbed) {
+		return errApart
+	}
+	return l.swap(ctx, next, r.Version)
 }
 
 // sameValues reports whether two sessions' values can be put together: none of
@@ -713,7 +760,7 @@ func (l *ledger) absorbed(root, alias Record) Record {
 
 	for _, t := range alias.Touches {
 		// What would have been no touch on the root is none now.
-		if t.campaign() && !sameClick(&root, &t) || t.Referrer != "" && !within || len(root.Touches) == 0 {
+		if t.campaign() && !sameClick(&root, &t) || t.Referrer != "" && !root.visiting(t.Time, l.visitGap) || len(root.Touches) == 0 {
 			next.Touches = withTouch(next.Touches, t)
 		}
 	}
@@ -731,7 +778,7 @@ func (l *ledger) absorbed(root, alias Record) Record {
 	}
 	if alias.LastHit.After(root.LastHit) {
 		next.LastHit, next.Via = alias.LastHit, alias.Via
-		if !within {
+		if !within || !root.visiting(alias.VisitStart, l.visitGap) {
 			next.VisitStart = alias.VisitStart
 		}
 	}
@@ -761,14 +808,20 @@ func overlap(older, younger *Record, gap time.Duration) bool {
 	if len(younger.Touches) > 0 && younger.Touches[0].campaign() && !sameClick(older, &younger.Touches[0]) {
 		return false
 	}
-	first := younger.Created
-	return !first.Before(older.VisitStart) && first.Sub(older.LastHit) < gap
+	return older.visiting(younger.Created, gap)
+}
+
+// visiting reports whether a time lies within the current visit, or so close
+// behind it that a hit belongs there.
+func (r *Record) visiting(at time.Time, gap time.Duration) bool {
+	return !r.LastHit.IsZero() && !at.Before(r.VisitStart) && at.Sub(r.LastHit) < gap
 }
 
 // sameClick reports whether a touch is one that began the current visit of r: a
 // tagged page that was loaded again, without its token.
 func sameClick(r *Record, t *Touch) bool {
-	return slices.ContainsFunc(r.Touches, func(u Touch) bool { return !u.Time.Before(r.VisitStart) && u.sameCampaign(t) })
+	return !t.Time.Before(r.VisitStart) &&
+		slices.ContainsFunc(r.Touches, func(u Touch) bool { return !u.Time.Before(r.VisitStart) && u.sameCampaign(t) })
 }
 
 // isEmpty reports whether an alias has given all that it had to its root.

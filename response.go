@@ -322,12 +322,15 @@ func (w *response) finish() {
 
 // attach gives the strategy its turn, once.
 func (v *Visit) attach(h http.Header, status int) {
-	if v.attached {
-		return
-	}
+	v.mu.Lock()
+	done := v.attached
 	v.attached = true
-	if v.personal {
+	if v.personal && !done {
 		forcePrivate(h)
+	}
+	v.mu.Unlock()
+	if done {
+		return
 	}
 	switch {
 	case v.clearing.Load():
@@ -336,5 +339,7 @@ func (v *Visit) attach(h http.Header, status int) {
 		v.tracker.strategy.Attach(v, h, status)
 		v.sendLink(h, status)
 	}
+	v.mu.Lock()
 	v.sentPrivate = cachingOf(h).private
+	v.mu.Unlock()
 }

@@ -3,6 +3,7 @@
 (() => {
 	"use strict";
 	const me = document.currentScript;
+	if (!me || window.revisit) return; // once is enough
 	const anchor = new URL("pixel.gif", me.src).href;
 	const wrapped = me.hasAttribute("data-wrapped"); // the server counts this page itself
 	const landing = location.href, referrer = document.referrer;
@@ -22,11 +23,17 @@
 		if (links.length && answer.ok) send({});
 	}).catch(() => {});
 
+	// What the page has fetched from here, and nobody else has answered: any other
+	// site could put a link of its own there.
+	const ours = ({ initiatorType, name, redirectStart }) =>
+		/^(navigation|fetch|xmlhttprequest)$/.test(initiatorType) &&
+		new URL(name).origin === location.origin && (initiatorType === "navigation" || !redirectStart);
+
 	// The links of the page and of what it has fetched. Two with the same beginning
 	// say the same.
 	const collect = (entries) => {
 		const before = links.length;
-		for (const entry of entries)
+		for (const entry of entries.filter(ours))
 			for (const { name, description } of entry.serverTiming || [])
 				if (name === "rv" && description && !known.has(description.slice(0, 24))) {
 					known.add(description.slice(0, 24));
@@ -48,9 +55,9 @@
 		// The server has not counted what the browser had in store, or has loaded
 		// before it was asked for.
 		const unseen = () => page.activationStart > 0 || /prefetch/.test(page.deliveryType) ||
-			page.transferSize === 0 && page.encodedBodySize > 0;
+			page.transferSize === 0 && page.encodedBodySize > 0 && !page.workerStart;
 		const loaded = () => {
-			collect([page]);
+			collect(page.name ? [page] : []);
 			if (wrapped && unseen()) view({ "Revisit-Referrer": referrer });
 			else send({});
 		};
@@ -66,6 +73,11 @@
 		history.pushState = function () {
 			push.apply(this, arguments);
 			route();
+		};
+		const replace = history.replaceState;
+		history.replaceState = function () {
+			replace.apply(this, arguments);
+			last = location.href; // no view, but another address
 		};
 		addEventListener("popstate", route);
 		addEventListener("hashchange", route);

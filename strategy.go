@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -56,9 +57,11 @@ type Visit struct {
 	unsettled  bool // whether the claims are one session is not known yet, so the carriers stay as they are
 	resent     bool // the handler was made to answer 200, so that a stored tag is replaced
 
-	linkable    bool // of a kind whose response can have a link ticket
-	personal    bool // the body has a ticket, so the response is to be private
-	sentPrivate bool // the header has gone, and was private
+	linkable bool // of a kind whose response can have a link ticket
+
+	mu          sync.Mutex // for what follows and attached: a handler may go on after a timeout
+	personal    bool       // the body has a ticket, so the response is to be private
+	sentPrivate bool       // the header has gone, and was private
 
 	holdLimit   int      // up to here the body is held back to be hashed
 	body        bodyKind // what became of a held body
@@ -72,8 +75,9 @@ type Visit struct {
 	links          []ticket      // that came to the anchor
 	page, referrer string        // of the page view that the anchor was told of; the page may be unknown
 	landing        bool          // that view was before consent
-	form           ticket        // of a POST
 	peeked         io.ReadCloser // its body, after a look at the beginning
+
+	forgotten bool // under Deny: nobody is left that the request speaks for
 
 	clearing atomic.Bool // the carriers are to go; Forget may be called from another goroutine
 

@@ -96,6 +96,8 @@ func (v *Visit) personalise(ctx context.Context) bool {
 	if s.tracker == nil || s.Unverified || v.foreign || v.clearing.Load() || !v.hooked || v.isPortable() {
 		return false
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if v.attached && !v.sentPrivate || s.create(ctx) != nil {
 		return false
 	}
@@ -103,17 +105,27 @@ func (v *Visit) personalise(ctx context.Context) bool {
 	return true
 }
 
-// forcePrivate makes a response private that has a ticket in its body.
+// forcePrivate makes a response private that has a ticket in its body. What no
+// cache may keep stays so.
 func forcePrivate(h http.Header) {
 	if cachingOf(h).private {
 		return
+	}
+	control := "private, no-cache"
+	for _, line := range h["Cache-Control"] {
+		for line != "" {
+			var directive string
+			if directive, line = cutDirective(line); strings.EqualFold(directive, "no-store") {
+				control = "private, no-store"
+			}
+		}
 	}
 	for name := range h {
 		if name == "Cache-Control" || speaksToCaches(name) {
 			delete(h, name)
 		}
 	}
-	h["Cache-Control"] = []string{"private, no-cache"}
+	h["Cache-Control"] = []string{control}
 }
 
 // formLimit is how far into the body of a POST Field's input is looked for.
@@ -129,7 +141,8 @@ func (v *Visit) formTicket() (ticket, bool) {
 	text := ""
 	if r.PostForm != nil { // somebody further out has read it
 		text = r.PostForm.Get(fieldName)
-	} else {
+	}
+	if r.PostForm == nil || text == "" && r.MultipartForm == nil { // ParseForm leaves multipart alone
 		text = v.peekForm()
 	}
 	if text == "" {

@@ -205,7 +205,7 @@ type kind int8
 const (
 	kindPage   kind = iota // of the site
 	kindAnchor             // of the beacon
-	kindForm               // the beacon's forget
+	kindForget             // of the beacon
 )
 
 // ServeHTTP is the way of a request.
@@ -270,9 +270,8 @@ func (v *Visit) classify() {
 		v.linkable = v.mayMint && v.request.Method == http.MethodGet && v.tracker.beaconOn.Load()
 	case kindAnchor:
 		v.classifyAnchor()
-	case kindForm:
-		v.hit, v.mayMint = false, false
-		v.Hook() // the carriers go with this response
+	case kindForget:
+		v.permission = Deny // in so many words
 	}
 }
 
@@ -319,7 +318,7 @@ func (t *Tracker) settle(v *Visit) {
 		t.stats.denied.Add(1)
 		// What could not be forgotten keeps its carriers: the next request tries
 		// again.
-		if len(v.carriers) > 0 && t.deny(v) {
+		if v.forgotten = t.deny(v); v.forgotten && len(v.carriers) > 0 {
 			v.clear()
 		}
 	default:
@@ -384,10 +383,9 @@ func (v *Visit) claims(claims []claim) []claim {
 		claims = withClaim(claims, claim{id: t.id, via: viaLink, follows: true, link: true, joins: int(t.joins)})
 	}
 	// A form speaks where nothing else does.
-	if len(claims) == 0 || v.kind == kindForm {
-		var ok bool
-		if v.form, ok = v.formTicket(); ok && len(claims) == 0 {
-			claims = append(claims, claim{id: v.form.id, via: viaForm})
+	if len(claims) == 0 || v.kind == kindForget {
+		if form, ok := v.formTicket(); ok {
+			claims = withClaim(claims, claim{id: form.id, via: viaForm})
 		}
 	}
 	return claims
@@ -395,7 +393,7 @@ func (v *Visit) claims(claims []claim) []claim {
 
 func withClaim(claims []claim, c claim) []claim {
 	for _, have := range claims {
-		if have.id == c.id {
+		if have.id == c.id && have.joins == c.joins {
 			return claims
 		}
 	}
@@ -439,6 +437,9 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change) (Record, s
 func (v *Visit) open(id ID, via string, record Record) {
 	s := &v.session
 	s.tracker, s.ID, s.Via, s.record, s.saved = v.tracker, id, via, record, true
+	if via == viaForm {
+		v.Hook() // the form may be shown again
+	}
 	if v.hooked {
 		return
 	}

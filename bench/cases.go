@@ -105,6 +105,17 @@ func parallelReturning(b *testing.B, h http.Handler) {
 func parallelFirst(b *testing.B, h http.Handler) { parallel(b, h, request) }
 
 func tracked(b *testing.B, s revisit.Strategy, h http.Handler) http.Handler {
+	return tracker(b, s).Handler(h)
+}
+
+// withBeacon wraps h as it is where the site has a beacon, and pages have links.
+func withBeacon(b *testing.B, s revisit.Strategy, h http.Handler) http.Handler {
+	t := tracker(b, s)
+	t.Beacon()
+	return t.Handler(h)
+}
+
+func tracker(b *testing.B, s revisit.Strategy) *revisit.Tracker {
 	store := revisit.NewMemoryStore(revisit.MemoryOptions{})
 	b.Cleanup(func() { store.Close() })
 	t, err := revisit.New(revisit.Config{
@@ -114,7 +125,7 @@ func tracked(b *testing.B, s revisit.Strategy, h http.Handler) http.Handler {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return t.Handler(h)
+	return t
 }
 
 // withSCS keeps a counter in a session of alexedwards/scs. With an idle timeout
@@ -205,6 +216,7 @@ func Cases() []Case {
 
 		{NotMod, "http.ServeContent", func(b *testing.B) { returning(b, content) }},
 		{NotMod, "revisit, etag around it", func(b *testing.B) { returning(b, tracked(b, etag, content)) }},
+		{NotMod, "revisit, etag around it, with a link for the beacon", func(b *testing.B) { returning(b, withBeacon(b, etag, content)) }},
 	}
 	for _, size := range []int{1 << 10, 16 << 10} {
 		name := func(s string) string { return fmt.Sprintf("%d KiB, %s", size>>10, s) }
