@@ -24,7 +24,7 @@ const defaultBeaconPath = "/revisit/"
 //
 //   - pixel.gif, the anchor: a transparent image of one pixel. On pages that are
 //     not wrapped (static ones, or those of a CDN) an <img> of it counts the page
-//     view; the page is told by a same-origin Referer.
+//     view: that of its Referer, which must be of this origin.
 //   - revisit.js, which [Tag] includes, and pages that are not wrapped can:
 //     <script src="/revisit/revisit.js" async></script>. It tells the anchor which
 //     session the page belongs to. It counts the page views that no wrapped
@@ -38,11 +38,12 @@ const defaultBeaconPath = "/revisit/"
 //     does. Put [Field] into the form.
 //
 // All of it is subject to Config.Consent as any other request is. Sessions that
-// turn out to be one browser are merged as those of a [Hybrid] are: under
-// Recognise only those of one first burst, and not if their Values differ.
+// turn out to be one browser are merged as those of a [Hybrid] are: under Restore
+// all, under Recognise only those that were born within ten seconds of each other.
+// So under ETag alone a site wants Restore. They stay apart if their Values differ.
 //
-// Tag and the links are off until Beacon is called. Where a mux with the beacon
-// in it is wrapped as a whole by Tracker.Handler, that leaves the beacon alone.
+// Tag and the links are off until Beacon is called. A mux that has the beacon in it
+// may be wrapped as a whole by Tracker.Handler.
 func (t *Tracker) Beacon() http.Handler {
 	t.beaconOn.Store(true)
 	forget := &handler{tracker: t, next: http.HandlerFunc(t.serveForget), kind: kindForget}

@@ -25,8 +25,9 @@ const (
 	// carriers are cleared.
 	Deny
 	// Recognise lets the strategies work, but what the visitor cleared is not
-	// rebuilt: a missing cookie is not made again from a tag, and where they
-	// disagree the cookie wins.
+	// rebuilt: a missing cookie is not made again from a tag, where they disagree
+	// the cookie wins, and sessions that were born more than ten seconds apart are
+	// not merged.
 	Recognise
 	// Restore is Recognise, and a Hybrid may also rebuild a carrier that was
 	// lost. Deleting the cookies is how many people say no, so ask for this one

@@ -3,11 +3,14 @@ package revisit_test
 import (
 	"context"
 	"fmt"
+	"html/template"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"time"
 
@@ -260,4 +263,35 @@ func ExampleNewContext() {
 	r := httptest.NewRequest("GET", "/", nil)
 	greet(httptest.NewRecorder(), r.WithContext(revisit.NewContext(r.Context(), s)))
 	// Output: came by spring
+}
+
+// The pages of a browser are one visitor, also by tags alone.
+func ExampleTracker_Beacon() {
+	tracker, err := revisit.New(revisit.Config{
+		Keys:     [][]byte{[]byte("0123456789abcdef0123456789abcdef")},
+		Consent:  func(*http.Request) revisit.Permission { return revisit.Restore },
+		Strategy: revisit.ETag{},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer tracker.Close()
+	page := template.Must(template.New("").Parse(
+		`<!DOCTYPE html><title>Shop</title><form method="post">{{.Field}}<input name="mail"></form>{{.Tag}}`))
+	mux := http.NewServeMux()
+	mux.Handle("/revisit/", tracker.Beacon())
+	mux.Handle("/", tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = page.Execute(w, map[string]any{
+			"Tag":   revisit.Tag(r.Context(), revisit.NoScript()),
+			"Field": revisit.Field(r.Context()),
+		})
+	})))
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/shoes", nil))
+	fmt.Println(w.Header().Get("Cache-Control"))
+	fmt.Println(strings.Contains(w.Body.String(), `name="revisit"`), strings.Contains(w.Body.String(), "/revisit/revisit.js"))
+	// Output:
+	// private, no-cache
+	// true true
 }

@@ -266,13 +266,13 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 			if err != nil && !errors.Is(err, errApart) && !errors.Is(err, ErrConflict) {
 				return Record{}, err
 			}
-			if err == nil {
-				id = root.ID
-			}
 			if err := ctx.Err(); err != nil {
 				return Record{}, err
 			}
-			continue
+			if err != nil {
+				continue
+			}
+			id, r = root.ID, root
 		case errors.Is(err, ErrNotFound):
 			if r, err = l.reborn(id); err != nil {
 				return Record{}, err
@@ -717,9 +717,11 @@ func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
 			l.saved(root.Confirmed, &next)
 			root = next
 		}
-		if !isEmpty(&alias) {
-			// If this fails, whoever meets the alias next does it.
-			_ = l.swap(ctx, l.emptied(alias), alias.Version)
+		if !isEmpty(&alias) || alias.MergedInto != root.ID {
+			// Straight to the root from now on: on a slow store a long way would take
+			// more time than a request has. If this fails, whoever meets the alias next
+			// does it.
+			_ = l.swap(ctx, l.emptied(alias, root.ID), alias.Version)
 		}
 		return root, nil
 	}
@@ -830,10 +832,10 @@ func isEmpty(alias *Record) bool {
 }
 
 // emptied returns an alias without the data, which its root has.
-func (l *ledger) emptied(alias Record) Record {
+func (l *ledger) emptied(alias Record, root ID) Record {
 	return Record{
 		ID: alias.ID, Version: newVersion(), Created: alias.Created, LastSeen: alias.LastSeen, Expires: l.end(alias.ID),
-		Confirmed: alias.Confirmed, Via: alias.Via, MergedInto: alias.MergedInto, Rivals: alias.Rivals, Joins: alias.Joins,
+		Confirmed: alias.Confirmed, Via: alias.Via, MergedInto: root, Rivals: alias.Rivals, Joins: alias.Joins,
 	}
 }
 

@@ -25,7 +25,8 @@ var (
 // concurrent use.
 //
 // Both methods give up when ctx ends and return its error. A Tracker calls
-// them with a deadline of [Config.StoreTimeout].
+// them with a deadline of [Config.StoreTimeout], and of a few times that for
+// merging and forgetting, which no request waits for.
 //
 // Nobody else deletes what has expired: a Store does, by Expires, at leisure. How
 // it writes a Record down is its own affair; encoding/json does, all of it.

@@ -59,11 +59,11 @@ func Nonce(nonce string) TagOption { return func(o *tagOptions) { o.nonce = nonc
 //
 //	<noscript><iframe src="/revisit/link/…" hidden></iframe></noscript>
 //
-// It goes into the body of the page, not the head. It is the visitor's own, so
-// the response is made private, whatever the handler has said; and it changes
-// when sessions are joined, so a validator of the handler's own must speak for
-// it, too. A Content-Security-Policy needs frame-src and img-src 'self', and the
-// frame is not to be forbidden by an X-Frame-Options of DENY.
+// So what Tag returns goes into the body of the page, not the head. The frame is
+// the visitor's own, so the response is made private, whatever the handler has
+// said; and it changes when sessions are joined, so a handler that computes an ETag
+// of its own must include it. A Content-Security-Policy needs frame-src and
+// img-src 'self'.
 func NoScript() TagOption { return func(o *tagOptions) { o.noScript = true } }
 
 // Field returns a hidden input for a form that is posted to a wrapped handler of
@@ -73,12 +73,16 @@ func NoScript() TagOption { return func(o *tagOptions) { o.noScript = true } }
 //
 // A POST carries no tag, so that under [ETag] alone, and where cookies are
 // blocked, nothing else says whose it is. The value is sealed, and worth nothing
-// in another browser or on another network. Put it first: it is looked for in the
-// first 4,096 bytes of the body. Session.Via of such a POST is "form".
+// with another User-Agent or Accept-Language, or from another address (an IPv4
+// address, the /64 of an IPv6 one, as in Request.RemoteAddr); it may be sent as
+// often as one likes. The request has to show that a page of this origin made it,
+// by Sec-Fetch-Site, Origin or Referer, as browsers do. Put the field first: it is
+// looked for in the first 4,096 bytes of a body of either kind. Session.Via of such
+// a POST is "form".
 //
-// As with [NoScript], the response is made private, and a validator of the
-// handler's own must speak for the field, too. Field returns nothing where there
-// is no session, and where the browser shows who it is by a cookie.
+// As with [NoScript], the response is made private, and a handler that computes an
+// ETag of its own must include the value. Field returns nothing where there is no
+// session, and where the browser shows who it is by a cookie.
 func Field(ctx context.Context) template.HTML {
 	v := visitOf(ctx)
 	if v == nil || !v.personalise(ctx) {

@@ -97,11 +97,15 @@ func (l *ledger) record(ctx context.Context, id ID, c *[1]change, wait time.Dura
 	}
 }
 
+// mergeLimit is how many times StoreTimeout a merge may take, which is a few
+// writes. The request does not wait that long.
+const mergeLimit = 4
+
 // agreeWithin is agree with the deadline of a request, which waits for it half of
 // the time: the rest is for what the request does itself.
 func (l *ledger) agreeWithin(ctx context.Context, claims []claim, permission Permission) (agreement, error) {
 	several := slices.Clone(claims)
-	return withinFor(l, ctx, l.timeout/2, l.timeout, func(ctx context.Context) (agreement, error) { return l.agree(ctx, several, permission) })
+	return withinFor(l, ctx, l.timeout/2, mergeLimit*l.timeout, func(ctx context.Context) (agreement, error) { return l.agree(ctx, several, permission) })
 }
 
 // enqueue gives the job to the writer of the session, and starts one if there

@@ -202,3 +202,43 @@ func TestAHostCookieCannotBePlanted(t *testing.T) {
 		})
 	}
 }
+
+// A picture of another site may tell the page's script what it likes: it is not
+// listened to. Nor is one that an address of ours leads to.
+func TestAPictureCannotJoinItsReader(t *testing.T) {
+	for _, engine := range engines {
+		t.Run(engine.name, func(t *testing.T) {
+			b := engine.open(t)
+			for _, strategy := range []string{"etag", "hybrid"} {
+				s := newSite(t, revisit.Config{Strategy: strategyOf(strategy, false)}, false)
+				host := strategy + "-reader.localhost"
+				planted := make(chan string, 10)
+				evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					// A ticket of this very moment, for this very browser.
+					resp, _ := s.ask(t, host, "/page/mine", r.Header)
+					link := linkTicket.FindStringSubmatch(resp.Header.Get("Server-Timing"))[1]
+					planted <- link
+					w.Header().Set("Timing-Allow-Origin", "*")
+					w.Header().Set("Access-Control-Allow-Origin", "*")
+					w.Header().Set("Server-Timing", `rv;desc="`+link+`"`)
+					w.Header().Set("Content-Type", "image/svg+xml")
+					fmt.Fprint(w, `<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>`)
+				}))
+				defer evil.Close()
+				s.review = fmt.Sprintf(`<img alt="" src="%[1]s/a.svg"><img alt="" src="/out?to=%[1]s/b.svg"><script src="/static/fetch.js?to=%[1]s/c.svg"></script>`, evil.URL)
+				b.visit(t, s.at(host, "/review"))
+				for range 4 { // two pictures, and two that script fetches
+					<-planted
+				}
+				s.until(t, 0, "the anchor", func(log []asked) bool { return count(log, anchor) > 0 })
+				mark := s.mark()
+				b.visit(t, s.at(host, "/review")) // whatever it still wanted to say
+				s.until(t, mark, "the pictures", func(log []asked) bool { return count(log, "/out") > 0 })
+				_, all := s.store.sessions(t)
+				for _, r := range all {
+					assert.Empty(t, r.Absorbed, strategy)
+				}
+			}
+		})
+	}
+}

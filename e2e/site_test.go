@@ -119,6 +119,7 @@ type site struct {
 	log    []asked
 	active int
 	frames map[string]bool // pages that have a frame in what the browser has stored
+	review string          // what somebody has written into a page
 }
 
 type asked struct {
@@ -148,10 +149,21 @@ func newSite(t *testing.T, c revisit.Config, secure bool) *site {
 	pages.HandleFunc("GET /page/{n}", s.page)
 	pages.HandleFunc("/part/", part)
 	pages.HandleFunc("/form", s.form)
+	pages.HandleFunc("GET /review", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprint(w, "<!DOCTYPE html><html><title>review</title>"+s.review+string(revisit.Tag(r.Context())))
+	})
 	mux := http.NewServeMux()
 	mux.Handle("/", s.tracker.Handler(pages))
 	mux.Handle("/revisit/", s.tracker.Beacon())
 	// What follows is not wrapped.
+	mux.HandleFunc("GET /out", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.FormValue("to"), http.StatusFound)
+	})
+	mux.HandleFunc("GET /static/fetch.js", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		fmt.Fprintf(w, `fetch(%[1]q); fetch("/out?to=" + %[1]q)`, r.FormValue("to"))
+	})
 	mux.HandleFunc("GET /static/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "public, max-age=3600")
 		html(w, `<title>static</title>`+map[string]string{
