@@ -11,11 +11,14 @@ import (
 // MemoryOptions are the options of a memory store. The zero value is a good
 // default.
 type MemoryOptions struct {
-	// MaxSessions bounds the store: how many sessions it keeps, aliases
-	// included. When it is full, a new session takes the place of the
-	// oldest one that is unconfirmed; if all are confirmed, of one that was not
-	// seen for long. Default 100,000, for 0 or less; a plain session takes about
-	// 700 bytes, one with all its touches and values up to 90 KiB.
+	// MaxSessions bounds the store: how many sessions it keeps, aliases included.
+	// Default 100,000, for 0 or less. A plain session, with one touch, takes
+	// about 200 bytes; one with all its touches and values up to 45 KiB.
+	//
+	// When it is full, a new session takes the place of another one. New ones are
+	// on probation, in the order of their birth: a flood of clients that never
+	// return pushes out itself. Who comes back a minute after its birth or later is
+	// kept, and leaves when all others that are kept have been seen since.
 	//
 	// Tombstones, which are never evicted, have as many places of their own:
 	// when these are full, Forget fails.
@@ -41,36 +44,39 @@ type MemoryStore struct {
 
 var _ Store = (*MemoryStore)(nil)
 
+const (
+	// chunkLen is how many slots are allocated at once. A slot never moves.
+	chunkLen = 128
+
+	// probationPart is the part of the places that are for those on probation,
+	// when it is full: 1/4.
+	probationPart = 4
+
+	// returnGap is how long after its birth a session must be seen to have
+	// returned. The parts of a first page come at once, and a bot's few requests.
+	returnGap = time.Minute
+)
+
+// A memoryShard has few things for the garbage collector to look at: slots in
+// large chunks, an index without pointers, and one string a session.
 type memoryShard struct {
-	mu      sync.Mutex
-	records map[ID]*memoryRecord
-	max     int // sessions, and tombstones beside them
-	tombs   int
+	mu     sync.Mutex
+	index  map[ID]uint32 // the number of the slot
+	chunks []*[chunkLen]slot
+	used   uint32 // slots that were ever used
+	free   uint32 // the first of those that are free now, a list by slot.next; 0 for none
+	max    int    // sessions, and tombstones beside them
+	tombs  int
 
-	// The unconfirmed ones in the order of their creation, a ring whose head is
-	// no record: a flood of clients that never return pushes out itself.
-	probation memoryRecord
+	// Those on probation, a ring by birth whose head is slot 0.
+	probation int
+	hand      uint32 // of the clock that goes round those that are kept
+
+	vias    []string // names of strategies, by number
+	scratch []byte
 }
 
-type memoryRecord struct {
-	Record
-	prev, next *memoryRecord // nil outside of probation
-}
-
-func (r *memoryRecord) unlink() {
-	if r.next != nil {
-		r.prev.next, r.next.prev = r.next, r.prev
-		r.prev, r.next = nil, nil
-	}
-}
-
-func (s *memoryShard) remove(r *memoryRecord) {
-	r.unlink()
-	if r.Forgotten {
-		s.tombs--
-	}
-	delete(s.records, r.ID)
-}
+func (s *memoryShard) at(n uint32) *slot { return &s.chunks[n/chunkLen][n%chunkLen] }
 
 // NewMemoryStore returns an empty store. Its Close ends the goroutine that
 // removes expired records.
@@ -89,8 +95,9 @@ func NewMemoryStore(options MemoryOptions) *MemoryStore {
 	m := &MemoryStore{shards: make([]memoryShard, shards), mask: uint64(shards - 1)}
 	for i := range m.shards {
 		s := &m.shards[i]
-		s.records = make(map[ID]*memoryRecord)
-		s.probation.prev, s.probation.next = &s.probation, &s.probation
+		s.index = make(map[ID]uint32)
+		s.chunks = []*[chunkLen]slot{new([chunkLen]slot)}
+		s.used = 1
 		s.max = options.MaxSessions / shards
 		if i < options.MaxSessions%shards {
 			s.max++
@@ -131,7 +138,7 @@ func (m *MemoryStore) Len() int {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		n += len(s.records)
+		n += len(s.index)
 		s.mu.Unlock()
 	}
 	return n
@@ -155,12 +162,15 @@ func (m *MemoryStore) Load(ctx context.Context, id ID) (Record, error) {
 func (m *MemoryStore) load(id ID, now time.Time) (Record, error) {
 	s := m.shard(id)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.records[id]
-	if r == nil || expired(r, now) {
+	n, ok := s.index[id]
+	if !ok || s.at(n).expired(now) {
+		s.mu.Unlock()
 		return Record{}, ErrNotFound
 	}
-	return r.Record, nil
+	have := *s.at(n)
+	via := s.vias[have.via]
+	s.mu.Unlock()
+	return have.record(via), nil
 }
 
 // Save implements [Store].
@@ -175,64 +185,117 @@ func (m *MemoryStore) save(r *Record, old int64, now time.Time) error {
 	s := m.shard(r.ID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	have := s.records[r.ID]
+	n, known := s.index[r.ID]
 	var version int64
-	if have != nil && !expired(have, now) {
-		version = have.Version
+	if known && !s.at(n).expired(now) {
+		version = s.at(n).version
 	}
 	if version != old {
 		return ErrConflict
 	}
-	if r.Forgotten && s.tombs >= s.max && (have == nil || !have.Forgotten) {
+	if r.Forgotten && s.tombs >= s.max && !(known && s.at(n).is(slotForgotten)) {
 		return ErrFull
 	}
-	if have == nil {
-		if have = s.room(r.Forgotten, now); have == nil {
-			have = new(memoryRecord)
-		}
-		s.records[r.ID] = have
+	if !known {
+		n = s.room(r.Forgotten)
+		s.index[r.ID] = n
 	}
-	if r.Forgotten && !have.Forgotten {
-		s.tombs++
-	} else if !r.Forgotten && have.Forgotten {
-		s.tombs--
-	}
-	have.Record = *r
-	switch listed := have.next != nil; {
-	case r.Confirmed || r.Forgotten || !r.MergedInto.IsZero():
-		have.unlink()
-	case !listed:
-		have.prev, have.next = s.probation.prev, &s.probation
-		have.prev.next, have.next.prev = have, have
+	have := s.at(n)
+	s.count(have, -1)
+	s.put(have, r)
+	s.count(have, 1)
+	switch {
+	case have.is(slotForgotten) || r.MergedInto != ID{}:
+		s.unlist(have)
+	case !known:
+		s.list(n)
+	case now.Sub(r.Created) >= returnGap:
+		have.flags |= slotReturned
 	}
 	return nil
 }
 
-// room takes a session out if there is none for another one, and returns its
-// memory.
-func (s *memoryShard) room(tombstone bool, now time.Time) *memoryRecord {
-	if tombstone || len(s.records)-s.tombs < s.max {
-		return nil
+// count keeps count of the tombstones.
+func (s *memoryShard) count(have *slot, by int) {
+	if have.is(slotForgotten) {
+		s.tombs += by
 	}
-	victim := s.probation.next
-	if victim == &s.probation {
-		victim = nil
-		seen := 0
-		for _, r := range s.records { // in random order
-			if r.Forgotten && !expired(r, now) {
-				continue
-			}
-			if victim == nil || r.LastSeen.Before(victim.LastSeen) {
-				victim = r
-			}
-			if seen++; seen == 8 {
-				break
-			}
+}
+
+// list puts a slot at the end of the probation.
+func (s *memoryShard) list(n uint32) {
+	have, head := s.at(n), s.at(0)
+	have.prev, have.next = head.prev, 0
+	s.at(head.prev).next = n
+	head.prev = n
+	have.flags |= slotListed
+	s.probation++
+}
+
+func (s *memoryShard) unlist(have *slot) {
+	if have.is(slotListed) {
+		s.at(have.prev).next = have.next
+		s.at(have.next).prev = have.prev
+		have.prev, have.next = 0, 0
+		have.flags &^= slotListed
+		s.probation--
+	}
+}
+
+// room returns a free slot. If the shard is full, a session leaves it.
+func (s *memoryShard) room(tombstone bool) uint32 {
+	if !tombstone && len(s.index)-s.tombs >= s.max {
+		s.remove(s.victim())
+	}
+	if n := s.free; n != 0 {
+		s.free = s.at(n).next
+		s.at(n).next = 0
+		return n
+	}
+	n := s.used
+	if n%chunkLen == 0 {
+		s.chunks = append(s.chunks, new([chunkLen]slot))
+	}
+	s.used++
+	return n
+}
+
+// victim returns the session that is to leave. There is one: the shard is full.
+func (s *memoryShard) victim() uint32 {
+	kept := len(s.index) - s.tombs - s.probation
+	for s.probation > s.max/probationPart || kept == 0 {
+		n := s.at(0).next
+		have := s.at(n)
+		if !have.is(slotReturned) {
+			return n
+		}
+		s.unlist(have)
+		have.flags &^= slotReturned
+		kept++
+	}
+	for {
+		s.hand++
+		if s.hand >= s.used {
+			s.hand = 1
+		}
+		have := s.at(s.hand)
+		switch {
+		case !have.is(slotUsed) || have.is(slotListed) || have.is(slotForgotten):
+		case have.is(slotReturned):
+			have.flags &^= slotReturned
+		default:
+			return s.hand
 		}
 	}
-	s.remove(victim)
-	*victim = memoryRecord{}
-	return victim
+}
+
+func (s *memoryShard) remove(n uint32) {
+	have := s.at(n)
+	s.unlist(have)
+	s.count(have, -1)
+	delete(s.index, have.id)
+	*have = slot{next: s.free}
+	s.free = n
 }
 
 func (m *MemoryStore) sweep() {
@@ -240,13 +303,11 @@ func (m *MemoryStore) sweep() {
 		s := &m.shards[i]
 		s.mu.Lock()
 		now := time.Now()
-		for _, r := range s.records {
-			if expired(r, now) {
-				s.remove(r)
+		for n := uint32(1); n < s.used; n++ {
+			if have := s.at(n); have.is(slotUsed) && have.expired(now) {
+				s.remove(n)
 			}
 		}
 		s.mu.Unlock()
 	}
 }
-
-func expired(r *memoryRecord, now time.Time) bool { return !now.Before(r.Expires) }

@@ -2,6 +2,8 @@ package revisit_test
 
 import (
 	"context"
+	"encoding/binary"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -25,29 +27,46 @@ func plainRecord(i int, confirmed bool) revisit.Record {
 
 func TestTheMemoryStoreIsBoundedAndKeepsVisitorsInAFlood(t *testing.T) {
 	for _, max := range []int{1, 10, 1000, 10_000} {
-		m := revisit.NewMemoryStore(revisit.MemoryOptions{MaxSessions: max})
-		ctx := t.Context()
-		for i := range max / 4 {
-			require.NoError(t, m.Save(ctx, plainRecord(i, true), 0))
-		}
-		for i := range 4 * max {
-			require.NoError(t, m.Save(ctx, plainRecord(100_000+i, false), 0))
-			require.LessOrEqual(t, m.Len(), max)
-		}
-		lost := 0
-		for i := range max / 4 {
-			if _, err := m.Load(ctx, plainRecord(i, true).ID); err != nil {
-				lost++
+		synctest.Test(t, func(t *testing.T) {
+			m := revisit.NewMemoryStore(revisit.MemoryOptions{MaxSessions: max})
+			defer m.Close()
+			ctx := t.Context()
+			visitors := make([]revisit.Record, max/2)
+			for i := range visitors {
+				visitors[i] = plainRecord(i, false)
+				require.NoError(t, m.Save(ctx, visitors[i], 0))
 			}
-		}
-		assert.Zero(t, lost, "a flood of clients that never return pushes out itself")
+			time.Sleep(2 * time.Minute)
+			for i := range visitors { // they come back
+				old := visitors[i].Version
+				visitors[i].Confirmed, visitors[i].Version, visitors[i].Hits = true, old+1, 2
+				require.NoError(t, m.Save(ctx, visitors[i], old))
+			}
+			for i := range 4 * max {
+				bot := plainRecord(100_000+i, false)
+				require.NoError(t, m.Save(ctx, bot, 0))
+				bot.Version++
+				require.NoError(t, m.Save(ctx, bot, bot.Version-1)) // and asks once more at once
+				require.LessOrEqual(t, m.Len(), max)
+			}
+			lost := 0
+			for i := range visitors {
+				if r, err := m.Load(ctx, visitors[i].ID); err != nil || r.Hits != 2 {
+					lost++
+				}
+			}
+			assert.LessOrEqual(t, lost, max/100, "a flood of clients that never return pushes out itself")
 
-		// All confirmed: it is still bounded.
-		for i := range 2 * max {
-			require.NoError(t, m.Save(ctx, plainRecord(1_000_000+i, true), 0))
-			require.LessOrEqual(t, m.Len(), max)
-		}
-		m.Close()
+			// All come back: it is still bounded, and there is room for new ones.
+			for i := range 2 * max {
+				r := plainRecord(1_000_000+i, true)
+				require.NoError(t, m.Save(ctx, r, 0))
+				r.Created = r.Created.Add(-time.Hour)
+				r.Version++
+				require.NoError(t, m.Save(ctx, r, r.Version-1))
+				require.LessOrEqual(t, m.Len(), max)
+			}
+		})
 	}
 }
 
@@ -121,4 +140,76 @@ func TestAFloodOfTombstonesLeavesRoomForSessions(t *testing.T) {
 	b := newBrowser(h)
 	assert.True(t, hasToken(b.get("/")))
 	assert.Equal(t, "cookie", viaOf(b.get("/")))
+}
+
+// What a record's fields are is kept through any change of them.
+func TestASlotKeepsWhatItIsGiven(t *testing.T) {
+	m := revisit.NewMemoryStore(revisit.MemoryOptions{})
+	defer m.Close()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	at := func() time.Time { return time.UnixMilli(rnd.Int64N(1 << 43)).UTC() }
+	id := func() (id revisit.ID) {
+		binary.BigEndian.PutUint64(id[:], rnd.Uint64())
+		binary.BigEndian.PutUint64(id[8:], rnd.Uint64())
+		return id
+	}
+	text := func() string { return strings.Repeat("ä", rnd.IntN(200)*rnd.IntN(2)) }
+	r := revisit.Record{ID: id()}
+	for i := range 2000 {
+		old := r.Version
+		r = revisit.Record{
+			ID: r.ID, Version: int64(i) + 1, Created: at(), LastSeen: at(), LastHit: at(), VisitStart: at(), Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond),
+			Confirmed: rnd.IntN(2) == 0, Forgotten: rnd.IntN(2) == 0, Visits: rnd.Int64() - 1<<62, Hits: rnd.Int64(), Via: []string{"", "etag", "cookie"}[rnd.IntN(3)],
+			Joins: rnd.IntN(3),
+		}
+		if rnd.IntN(2) == 0 {
+			r.MergedInto, r.Likely = id(), id()
+		}
+		for range rnd.IntN(4) {
+			r.Touches = append(r.Touches, revisit.Touch{Time: at(), Landing: text(), Referrer: text(), Source: text(), Medium: text(), Campaign: text(), Term: text(), Content: text(), ID: text(), Click: text()})
+			r.Absorbed = append(r.Absorbed, revisit.Absorbed{ID: id(), Visits: rnd.Int64(), Hits: -rnd.Int64()})
+			r.Rivals = append(r.Rivals, id())
+			if r.Values == nil {
+				r.Values = map[string]revisit.Value{}
+			}
+			r.Values[text()] = revisit.Value{Text: text(), At: at()}
+		}
+		require.NoError(t, m.Save(t.Context(), r, old))
+		got, err := m.Load(t.Context(), r.ID)
+		require.NoError(t, err)
+		require.Equal(t, r, got)
+	}
+	assert.Equal(t, 1, m.Len())
+}
+
+// A million plain sessions, with the touch that each first visit leaves.
+func TestTheMemoryOfASession(t *testing.T) {
+	n := 100_000 * min(full, 10)
+	memory := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := memory()
+	m := revisit.NewMemoryStore(revisit.MemoryOptions{MaxSessions: n})
+	defer m.Close()
+	now := time.Now()
+	for i := range n {
+		var id revisit.ID
+		binary.BigEndian.PutUint64(id[:], uint64(now.UnixMilli())<<16)
+		binary.BigEndian.PutUint64(id[8:], rand.Uint64())
+		binary.BigEndian.PutUint16(id[6:], uint16(i))
+		r := revisit.Record{ID: id, Version: int64(i) + 1, Created: id.Time(), LastSeen: now, LastHit: now, VisitStart: now, Expires: now.Add(time.Hour),
+			Visits: 1, Hits: 1, Via: "new", Touches: []revisit.Touch{{Time: now, Landing: "/product/teapot"}}}
+		require.NoError(t, m.Save(t.Context(), r, 0))
+	}
+	each := float64(memory()-before) / float64(n)
+	t.Logf("%d sessions: %.0f bytes each", n, each)
+	assert.Less(t, each, 230.0)
+	begin := time.Now()
+	runtime.GC()
+	t.Logf("a forced collection: %v", time.Since(begin))
+	runtime.KeepAlive(m)
 }
