@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -1296,12 +1297,12 @@ func TestTheBeaconIsLeftAloneBehindStripPrefix(t *testing.T) {
 // lateStore takes its time, and gives up with its context.
 type lateStore struct {
 	revisit.Store
-	d time.Duration
+	d atomic.Int64
 }
 
 func (s *lateStore) wait(ctx context.Context) error {
 	select {
-	case <-time.After(s.d):
+	case <-time.After(time.Duration(s.d.Load())):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -1329,9 +1330,9 @@ func TestALinkOfAMergeThatTakesLongComesAgain(t *testing.T) {
 		b.open("/a", true)
 		b.open("/a", true)
 		resp := b.get("/b")
-		late.d = 100 * time.Millisecond
+		late.d.Store(int64(100 * time.Millisecond))
 		got := b.get(anchor, fetch, header("Revisit-Link", linkOf(resp)))
-		late.d = 0
+		late.d.Store(0)
 		time.Sleep(time.Second)
 		_, all := store.sessions(t)
 		assert.True(t, got.StatusCode == 503 || len(all) == 1, "the script has thrown the link away")
