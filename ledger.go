@@ -27,6 +27,7 @@ type ledger struct {
 	stats    *counters
 
 	turns
+	gather *gatherer // nil without Config.FlushEvery
 }
 
 const (
@@ -79,6 +80,7 @@ type change struct {
 	via   string
 	claim bool  // a token came back
 	hit   bool  // a page view
+	times int64 // that many page views, for more than one
 	touch Touch // of the hit
 
 	landing bool // the hit was before consent: it counts if it begins the visit
@@ -136,7 +138,7 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	if campaign || referral || r.LastHit.IsZero() && len(r.Touches) == 0 {
 		r.Touches = withTouch(r.Touches, c.touch)
 	}
-	r.Hits++
+	r.Hits += max(1, c.times)
 	r.LastHit = later(r.LastHit, c.at)
 	return true
 }
@@ -247,27 +249,40 @@ func (l *ledger) swap(ctx context.Context, r Record, old int64) error {
 // commit applies changes to the session of id, or of the session that it was
 // merged into, and returns the record as it stands then.
 func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, error) {
+	r, _, err := l.commitFrom(ctx, id, changes, nil, nil)
+	return r, err
+}
+
+// commitFrom is commit for a caller who has just read the record, or has tried to
+// commit these changes before: he knows the versions that he has tried, and gets
+// those that may have been written if it fails again.
+func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *Record, tried []int64) (Record, []int64, error) {
 	// Each try has a version of its own. With one for all, a record could have it
 	// twice, with another node's write between: who read it the first time would
 	// then replace the second, and that write be lost.
-	var tried []int64
 	wasConfirmed := false
 	for failures, conflicts := 0, 0; ; {
-		r, err := l.read(ctx, id, changes[0].at)
+		var r Record
+		var err error
+		if have != nil {
+			r, have = *have, nil
+		} else {
+			r, err = l.read(ctx, id, changes[0].at)
+		}
 		switch {
 		case err == nil && slices.Contains(tried, r.Version):
 			// A Save whose answer was lost.
 			l.saved(wasConfirmed, &r)
-			return r, nil
+			return r, nil, nil
 		case err == nil && r.Forgotten:
-			return Record{}, ErrForgotten
+			return Record{}, nil, ErrForgotten
 		case err == nil && !r.MergedInto.IsZero():
 			root, err := l.absorb(ctx, r)
 			if err != nil && !errors.Is(err, errApart) && !errors.Is(err, ErrConflict) {
-				return Record{}, err
+				return Record{}, tried, err
 			}
 			if err := ctx.Err(); err != nil {
-				return Record{}, err
+				return Record{}, tried, err
 			}
 			if err != nil {
 				continue
@@ -275,12 +290,12 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 			id, r = root.ID, root
 		case errors.Is(err, ErrNotFound):
 			if r, err = l.reborn(id); err != nil {
-				return Record{}, err
+				return Record{}, tried, err
 			}
 		case err != nil:
 			l.count(err)
 			if failures++; failures > maxFailures || ctx.Err() != nil {
-				return Record{}, err
+				return Record{}, tried, err
 			}
 			continue
 		}
@@ -290,17 +305,17 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 		for i := range changes {
 			d, err := l.apply(&r, &changes[i])
 			if err != nil {
-				return Record{}, err
+				return Record{}, tried, err
 			}
 			dirty = dirty || d
 		}
 		if !dirty {
-			return r, nil
+			return r, nil, nil
 		}
 		r.Version = newVersion()
 		if err = l.write(ctx, &r, old, changes[0].at); err == nil {
 			l.saved(wasConfirmed, &r)
-			return r, nil
+			return r, nil, nil
 		}
 		tried = append(tried, r.Version)
 		if errors.Is(err, ErrConflict) {
@@ -311,7 +326,7 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 			failures++
 		}
 		if failures > maxFailures || ctx.Err() != nil {
-			return Record{}, err
+			return Record{}, tried, err
 		}
 	}
 }
@@ -583,6 +598,9 @@ func (l *ledger) merge(ctx context.Context, root, rival ID, c claim, permission 
 		}
 		if c.link {
 			l.stats.joined.Add(1)
+		}
+		if l.gather != nil {
+			l.gather.stale(older.ID, younger.ID)
 		}
 		return l.absorb(ctx, alias)
 	}
@@ -885,6 +903,9 @@ func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		if l.gather != nil {
+			l.gather.forget(at)
+		}
 		fresh = true
 		break
 	}
@@ -912,7 +933,11 @@ func (l *ledger) bury(ctx context.Context, id ID) error {
 		if err != nil {
 			return err
 		}
-		if err := l.swap(ctx, l.tombstone(id), r.Version); !errors.Is(err, ErrConflict) {
+		err = l.swap(ctx, l.tombstone(id), r.Version)
+		if err == nil && l.gather != nil {
+			l.gather.forget(id)
+		}
+		if !errors.Is(err, ErrConflict) {
 			return err
 		}
 	}

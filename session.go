@@ -156,7 +156,7 @@ func (s *Session) Set(ctx context.Context, key, text string) error {
 	l := s.tracker.ledger
 	id := s.ID
 	r, err := within(l, ctx, func(ctx context.Context) (Record, error) {
-		return l.commit(ctx, id, []change{c})
+		return l.settle(ctx, id, []change{c})
 	})
 	if err != nil {
 		return err

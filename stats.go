@@ -27,7 +27,7 @@ type Stats struct {
 
 	Unverified  int64            // requests recognised from the token alone
 	StoreErrors int64            // errors of the Store, conflicts and absence aside
-	Dropped     map[string]int64 // changes that were not kept, by reason: "timeout", "busy", "store"
+	Dropped     map[string]int64 // changes that were not kept, by reason: "timeout", "busy", "store"; with FlushEvery "full" (too many sessions in hand) and "closed" (Close could not save them)
 }
 
 // counters is Stats while it counts.
@@ -36,7 +36,7 @@ type counters struct {
 	forged, expired, ambiguous, leaked            atomic.Int64
 	denied, unasked                               atomic.Int64
 	unverified, storeErrors                       atomic.Int64
-	timeout, busy, store                          atomic.Int64
+	timeout, busy, store, full, closed            atomic.Int64
 
 	names     []string // of the strategies, "link" and "form"
 	returning []atomic.Int64
@@ -71,7 +71,7 @@ func (c *counters) snapshot() Stats {
 		Denied: c.denied.Load(), Unasked: c.unasked.Load(),
 		Unverified: c.unverified.Load(), StoreErrors: c.storeErrors.Load(),
 		Returning: make(map[string]int64, len(c.names)),
-		Dropped:   map[string]int64{"timeout": c.timeout.Load(), "busy": c.busy.Load(), "store": c.store.Load()},
+		Dropped:   map[string]int64{"timeout": c.timeout.Load(), "busy": c.busy.Load(), "store": c.store.Load(), "full": c.full.Load(), "closed": c.closed.Load()},
 	}
 	for i, name := range c.names {
 		s.Returning[name] = c.returning[i].Load()

@@ -3,6 +3,7 @@ package revisit
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 )
 
@@ -42,6 +43,41 @@ type Store interface {
 	Save(ctx context.Context, r Record, old int64) error
 }
 
+// A Change is a record that is to take the place of the version Old: what Save is
+// called with.
+type Change struct {
+	Record Record
+	Old    int64
+}
+
+// A Batcher is a Store that does many things at once faster than one by one. A
+// Tracker with [Config.FlushEvery] makes use of it.
+type Batcher interface {
+	Store
+
+	// LoadAll returns the records of ids, in any order. Those that are not there
+	// or have expired are left out.
+	LoadAll(ctx context.Context, ids []ID) ([]Record, error)
+
+	// SaveAll does what Save does for each change, and returns an error for each.
+	// Each is atomic by itself: one that conflicts does not keep the others from
+	// being saved. The changes are of different IDs, and sorted by ID: an engine
+	// that locks rows locks them in that order, or two nodes could block each
+	// other.
+	SaveAll(ctx context.Context, changes []Change) []error
+}
+
+// A Lister is a Store that can be looked through, for exports and reports.
+type Lister interface {
+	Store
+
+	// Sessions returns all sessions, in any order: neither aliases nor
+	// tombstones nor records of derived IDs (see Record.IsSession), nor what has
+	// expired. It reads page by page, so what is saved meanwhile may be in it or
+	// not. An error ends it.
+	Sessions(ctx context.Context) iter.Seq2[Record, error]
+}
+
 // A Record is what a Store keeps of a session: plain data.
 //
 // Slices and maps are immutable once they are handed over, in both directions:
@@ -74,6 +110,12 @@ type Record struct {
 	Rivals     []ID       // up to eight different cookies met beside a tag of this ID
 	Joins      int        // links honoured that a page of this session has sent
 	Likely     ID         // a weak match when the session was born: a hint, no merge; always zero so far
+}
+
+// IsSession reports whether the record is that of a session: neither an alias, nor
+// a tombstone, nor one under an ID that was derived from something else (UUIDv8).
+func (r *Record) IsSession() bool {
+	return r.MergedInto.IsZero() && !r.Forgotten && r.ID[6]>>4 == 7
 }
 
 // A Touch is one way that led the visitor here: a landing page with the

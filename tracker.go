@@ -46,6 +46,17 @@ type Config struct {
 	// visit. Default 30 minutes.
 	VisitGap time.Duration
 
+	// FlushEvery, if not 0, has the page views of visits that are under way gather in
+	// this process and be saved in batches, at the latest after this time: a request
+	// costs no round trip to the store if this process asked it about the session
+	// within FlushEvery. So another process learns of a page view, and of a session
+	// that was forgotten, up to FlushEvery late, and a process that is killed takes
+	// up to FlushEvery of page views with it; Close saves them. New sessions, the
+	// page view that begins a visit, touches, values, merges and forgetting are
+	// saved at once all the same. It must be less than VisitGap/2. Default 0; a
+	// MemoryStore does without.
+	FlushEvery time.Duration
+
 	// StoreTimeout is how long a request waits for the Store. After that the
 	// page is served all the same. Default 250 milliseconds.
 	StoreTimeout time.Duration
@@ -125,6 +136,9 @@ func New(c Config) (*Tracker, error) {
 	}
 	t.close = sync.OnceValue(func() error {
 		t.ledger.idle(t.ledger.timeout)
+		if t.ledger.gather != nil {
+			t.ledger.gather.close(flushLimit * t.ledger.timeout)
+		}
 		return closeStore()
 	})
 	t.names = t.stats.names[:len(strategies)]
@@ -133,6 +147,9 @@ func New(c Config) (*Tracker, error) {
 		logger: c.Logger, stats: t.stats, turns: newTurns(),
 	}
 	t.ledger.memory, _ = c.Store.(*MemoryStore)
+	if c.FlushEvery > 0 && t.ledger.memory == nil {
+		t.ledger.gather = newGatherer(t.ledger, c.FlushEvery)
+	}
 	return t, nil
 }
 
@@ -152,10 +169,13 @@ func (c *Config) check() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"Lifetime", c.Lifetime}, {"VisitGap", c.VisitGap}, {"StoreTimeout", c.StoreTimeout}} {
+	}{{"Lifetime", c.Lifetime}, {"VisitGap", c.VisitGap}, {"FlushEvery", c.FlushEvery}, {"StoreTimeout", c.StoreTimeout}} {
 		if d.value < 0 {
 			fault("Config.%s is %v, want 0 or more", d.name, d.value)
 		}
+	}
+	if gap := or(c.VisitGap, defaultVisitGap); c.FlushEvery > 0 && c.FlushEvery >= gap/2 {
+		fault("Config.FlushEvery is %v, want less than half of VisitGap, %v", c.FlushEvery, gap/2)
 	}
 	if c.Lifetime > maxLifetime {
 		fault("Config.Lifetime is %v, want %v or less", c.Lifetime, maxLifetime)
@@ -351,7 +371,9 @@ func (t *Tracker) recognise(v *Visit) {
 		forgotten = errors.Is(err, ErrForgotten)
 		if !forgotten {
 			// The token is proof enough of who it is, and that is all there is.
-			t.stats.drop(err)
+			if t.ledger.gather == nil {
+				t.stats.drop(err)
+			}
 			t.stats.unverified.Add(1)
 			t.stats.recognised(claims[0].via)
 			v.open(claims[0].id, claims[0].via, Record{ID: claims[0].id})
@@ -417,6 +439,9 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change) (Record, s
 			agreed = agreement{id: claims[0].id}
 		}
 		if err != nil {
+			if !errors.Is(err, ErrForgotten) && !claims[0].follows {
+				t.ledger.park(id, change)
+			}
 			return Record{}, "", err
 		}
 		wait = t.ledger.left(begin)
@@ -609,7 +634,8 @@ func (t *Tracker) forgetClaim(ctx context.Context, c claim, wait time.Duration) 
 func (t *Tracker) Stats() Stats { return t.stats.snapshot() }
 
 // Close waits until what is under way in the Store has ended, for
-// Config.StoreTimeout at most. It closes the Store if New has made it. Requests
+// Config.StoreTimeout at most, and saves what has gathered, for twenty times that
+// at most. It closes the Store if New has made it. Requests
 // that come afterwards are served as if the store were down (but for a memory
 // store, which cannot be).
 func (t *Tracker) Close() error { return t.close() }

@@ -83,10 +83,16 @@ func (l *ledger) record(ctx context.Context, id ID, c *[1]change, wait time.Dura
 	if l.memory != nil {
 		return l.commit(context.Background(), id, c[:])
 	}
+	if l.gather != nil {
+		if r, ok := l.gather.count(id, &c[0]); ok {
+			return r, nil
+		}
+	}
 	ctx, cancel := l.deadline(ctx, wait)
 	defer cancel()
 	done := make(chan outcome, 1)
 	if err := l.enqueue(ctx, id, job{c[0], done}); err != nil {
+		l.park(id, c)
 		return Record{}, err
 	}
 	select {
@@ -100,6 +106,24 @@ func (l *ledger) record(ctx context.Context, id ID, c *[1]change, wait time.Dura
 // mergeLimit is how many times StoreTimeout a merge may take, which is a few
 // writes. The request does not wait that long.
 const mergeLimit = 4
+
+// settle applies changes to a session.
+func (l *ledger) settle(ctx context.Context, id ID, changes []change) (Record, error) {
+	if l.gather != nil {
+		return l.gather.settle(ctx, id, changes)
+	}
+	return l.commit(ctx, id, changes)
+}
+
+// park keeps a page view that did not get to the store, and reports whether it
+// could.
+func (l *ledger) park(id ID, c *[1]change) bool {
+	if l.gather == nil {
+		return false
+	}
+	l.gather.park(id, hitsOf(c[:]))
+	return true
+}
 
 // agreeWithin is agree with the deadline of a request, which waits for it half of
 // the time: the rest is for what the request does itself.
@@ -158,7 +182,7 @@ func (l *ledger) work(ctx context.Context, id ID, w *writer) {
 		}
 		var o outcome
 		ctx, cancel := l.deadline(ctx, l.timeout)
-		o.record, o.err = protect(l, ctx, func(ctx context.Context) (Record, error) { return l.commit(ctx, id, changes) })
+		o.record, o.err = protect(l, ctx, func(ctx context.Context) (Record, error) { return l.settle(ctx, id, changes) })
 		cancel()
 		for _, j := range jobs {
 			j.done <- o

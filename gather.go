@@ -1,0 +1,482 @@
+package revisit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// gatherer is the ledger's write-behind, with Config.FlushEvery. Page views of a
+// session that the store was asked about within FlushEvery are counted here and
+// saved in batches. Whatever else happens to a session goes to the store at once:
+// its first page view, the one that begins a visit, a touch, a value, a merge.
+//
+// What the store said longer ago than that is never used: that is what carries a
+// forget to every node.
+type gatherer struct {
+	ledger *ledger
+	every  time.Duration
+	max    int
+
+	mu      sync.Mutex
+	entries map[ID]*entry
+
+	wake    chan struct{}
+	stop    func()
+	stopped chan struct{}
+}
+
+// An entry is what this node knows of a session, and what it has counted since.
+type entry struct {
+	record Record // what was counted since included
+	base   int64  // the version that the store has
+	loaded time.Time
+	gathered
+	lost   []gathered // of writes whose answer is unknown
+	flying bool       // a flush is under way with what was gathered before
+}
+
+// gathered are page views that the store does not have yet, as far as is known.
+type gathered struct {
+	hits  int64
+	last  change  // of them
+	tried []int64 // versions of writes that may have happened
+}
+
+func (g *gathered) add(h gathered) {
+	if h.hits == 0 {
+		return
+	}
+	touch := g.last.touch
+	if g.hits == 0 || h.last.at.After(g.last.at) {
+		g.last = h.last
+	}
+	if g.last.touch == (Touch{}) || touch.campaign() && !g.last.touch.campaign() {
+		g.last.touch = touch
+	}
+	g.hits += h.hits
+}
+
+// changes returns what was gathered as one change, before others.
+func (g *gathered) changes(others []change) []change {
+	if g.hits == 0 {
+		return others
+	}
+	c := g.last
+	c.times = g.hits
+	return append([]change{c}, others...)
+}
+
+// hitsOf returns the page views among changes.
+func hitsOf(changes []change) (h gathered) {
+	for _, c := range changes {
+		if c.hit {
+			h.add(gathered{hits: max(1, c.times), last: c})
+		}
+	}
+	return h
+}
+
+// maxGathered bounds how many sessions a node has in hand.
+const maxGathered = 1 << 17
+
+// batchLen is how many changes one batch has.
+const batchLen = 500
+
+func newGatherer(l *ledger, every time.Duration) *gatherer {
+	g := &gatherer{ledger: l, every: every, max: maxGathered, entries: make(map[ID]*entry), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	g.stop = sync.OnceFunc(func() {
+		cancel()
+		<-g.stopped
+	})
+	go g.run(ctx)
+	return g
+}
+
+// run flushes twice in FlushEvery, so that no page view waits longer than that.
+func (g *gatherer) run(ctx context.Context) {
+	defer close(g.stopped)
+	ticker := time.NewTicker(g.every / 2)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-g.wake:
+		}
+		g.flush(context.Background())
+	}
+}
+
+// close flushes what is left, for d at most, and counts what could not be saved.
+func (g *gatherer) close(d time.Duration) {
+	g.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	g.flush(ctx)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range g.entries {
+		g.ledger.stats.closed.Add(e.hits)
+		for _, h := range e.lost {
+			g.ledger.stats.closed.Add(h.hits)
+		}
+	}
+	g.max = 0 // nothing is gathered from now on
+	clear(g.entries)
+}
+
+// isPlain reports whether a change does no more to a record than count a page
+// view of the visit that is under way, or nothing.
+func (l *ledger) isPlain(r *Record, c *change) bool {
+	if c.key != "" || !r.Confirmed && c.claim || c.stored && r.leaked() {
+		return false
+	}
+	if !c.hit {
+		return true
+	}
+	if c.landing || r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap {
+		return false
+	}
+	return !c.touch.campaign() || len(r.Touches) > 0 && c.touch.sameCampaign(&r.Touches[len(r.Touches)-1])
+}
+
+// count counts a change on an entry that is fresh, if it is plain.
+func (g *gatherer) count(id ID, c *change) (Record, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e := g.entries[id]
+	if e == nil || c.at.Sub(e.loaded) >= g.every || !g.ledger.isPlain(&e.record, c) {
+		return Record{}, false
+	}
+	g.put(e, c)
+	return e.record, true
+}
+
+func (g *gatherer) put(e *entry, c *change) {
+	_, _ = g.ledger.apply(&e.record, c) // plain: no error
+	if c.hit {
+		one := *c
+		one.touch = Touch{} // of which nothing is to come
+		e.add(gathered{hits: 1, last: one})
+	}
+}
+
+// take takes what was gathered for a session out, for a change that saves it too.
+func (g *gatherer) take(id ID) (lost []gathered, h gathered) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e := g.entries[id]
+	if e == nil || e.flying {
+		return nil, gathered{}
+	}
+	lost, h = e.lost, e.gathered
+	e.lost, e.gathered = nil, gathered{}
+	return lost, h
+}
+
+// learn keeps what the store has of a session, asked at a time, and counts the
+// plain changes that came with the question.
+func (g *gatherer) learn(id ID, r Record, at time.Time, plain []change) (Record, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e := g.entries[r.ID]
+	if e == nil {
+		if len(g.entries) >= g.max {
+			g.isFull()
+			return r, false
+		}
+		e = &entry{}
+		g.entries[r.ID] = e
+	}
+	e.record, e.base, e.loaded = r, r.Version, at
+	if e.hits > 0 { // counted meanwhile
+		since := e.gathered.changes(nil)
+		_, _ = g.ledger.apply(&e.record, &since[0])
+	}
+	for i := range plain {
+		g.put(e, &plain[i])
+	}
+	if id != r.ID { // it was merged: what is left of it is the root's
+		if old := g.entries[id]; old != nil {
+			old.loaded = time.Time{}
+		}
+	}
+	return e.record, true
+}
+
+// park keeps page views that the store has not taken, for the next flush.
+func (g *gatherer) park(id ID, h gathered) {
+	if h.hits == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e := g.entries[id]
+	if e == nil {
+		if len(g.entries) >= g.max {
+			g.isFull()
+			g.ledger.stats.full.Add(h.hits)
+			return
+		}
+		e = &entry{}
+		g.entries[id] = e
+	}
+	e.keep(h)
+}
+
+// keep keeps what may have been saved apart from what was not.
+func (e *entry) keep(h gathered) {
+	if len(h.tried) > 0 {
+		e.lost = append(e.lost, h)
+	} else {
+		e.add(h)
+	}
+	e.base, e.loaded = 0, time.Time{} // the store has to be asked
+}
+
+func (g *gatherer) isFull() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// forget drops what is known of a session.
+func (g *gatherer) forget(id ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.entries, id)
+}
+
+// stale has the store asked about sessions.
+func (g *gatherer) stale(ids ...ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, id := range ids {
+		if e := g.entries[id]; e != nil {
+			e.loaded = time.Time{}
+		}
+	}
+}
+
+// settle applies changes to a session: here, if they are plain, else in the store,
+// with what was gathered.
+func (g *gatherer) settle(ctx context.Context, id ID, changes []change) (Record, error) {
+	l, at := g.ledger, changes[0].at
+	have, err := l.read(ctx, id, at)
+	known := err == nil
+	if known && !have.Forgotten && have.MergedInto.IsZero() &&
+		!slices.ContainsFunc(changes, func(c change) bool { return !l.isPlain(&have, &c) }) {
+		if r, ok := g.learn(id, have, at, changes); ok {
+			return r, nil
+		}
+	}
+	lost, h := g.take(id)
+	for i, one := range lost {
+		known = false // the record that was read is of before
+		if _, one.tried, err = l.commitFrom(ctx, id, one.changes(nil), nil, one.tried); err == nil {
+			continue
+		}
+		if errors.Is(err, ErrForgotten) {
+			g.forget(id)
+			return Record{}, err
+		}
+		for _, one := range lost[i:] {
+			g.park(id, one)
+		}
+		h.add(hitsOf(changes))
+		g.park(id, h)
+		return Record{}, err
+	}
+	all := h.changes(changes)
+	var first *Record
+	if known {
+		first = &have
+	}
+	r, tried, err := l.commitFrom(ctx, id, all, first, nil)
+	switch {
+	case err == nil:
+		r, _ = g.learn(id, r, at, nil)
+		return r, nil
+	case errors.Is(err, ErrForgotten):
+		g.forget(id)
+	default:
+		h = hitsOf(all)
+		h.tried = tried
+		g.park(id, h)
+	}
+	return Record{}, err
+}
+
+// A flight is what one flush does with one session.
+type flight struct {
+	change Change
+	gathered
+}
+
+// flushLimit is how many times StoreTimeout one batch may take.
+const flushLimit = 20
+
+// flush saves what was gathered, and drops what is not used any more. If the
+// store does not answer, the rest waits for the next flush.
+func (g *gatherer) flush(ctx context.Context) {
+	flights := g.depart()
+	slices.SortFunc(flights, func(a, b *flight) int { return bytes.Compare(a.change.Record.ID[:], b.change.Record.ID[:]) })
+	batcher, _ := g.ledger.store.(Batcher)
+	down := false
+	for part := range slices.Chunk(flights, batchLen) {
+		begin := time.Now()
+		if down = down || ctx.Err() != nil; down {
+			for _, f := range part {
+				g.back(f)
+			}
+			continue
+		}
+		if batcher != nil {
+			part = g.together(ctx, batcher, part, begin)
+		}
+		down = !g.each(ctx, part, begin)
+	}
+}
+
+// together saves those flights in one batch whose record is known, and returns
+// the others, and those that were not saved.
+func (g *gatherer) together(ctx context.Context, b Batcher, flights []*flight, begin time.Time) (left []*flight) {
+	var all []*flight
+	var changes []Change
+	for _, f := range flights {
+		if f.change.Old == 0 || len(f.tried) > 0 {
+			left = append(left, f)
+			continue
+		}
+		all, changes = append(all, f), append(changes, f.change)
+	}
+	if len(all) == 0 {
+		return left
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushLimit*g.ledger.timeout)
+	defer cancel()
+	errs, err := protect(g.ledger, ctx, func(ctx context.Context) ([]error, error) { return b.SaveAll(ctx, changes), nil })
+	if err == nil && len(errs) != len(changes) {
+		err = errors.New("revisit: SaveAll has not answered for each change")
+	}
+	for i, f := range all {
+		one := err
+		if one == nil {
+			one = errs[i]
+		}
+		if one == nil {
+			g.arrive(f, f.change.Record, begin)
+			continue
+		}
+		if !errors.Is(one, ErrConflict) {
+			g.ledger.count(one)
+			f.tried = append(f.tried, f.change.Record.Version) // it may have happened
+		}
+		left = append(left, f)
+	}
+	return left
+}
+
+// each saves flights one by one, some at a time, and reports whether the store
+// answers.
+func (g *gatherer) each(ctx context.Context, flights []*flight, begin time.Time) bool {
+	var group sync.WaitGroup
+	var down atomic.Bool
+	places := make(chan struct{}, 16)
+	for _, f := range flights {
+		places <- struct{}{}
+		group.Go(func() {
+			defer func() { <-places }()
+			if down.Load() {
+				g.back(f)
+				return
+			}
+			once, cancel := context.WithTimeout(ctx, g.ledger.timeout)
+			defer cancel()
+			tried := f.tried
+			r, err := protect(g.ledger, once, func(ctx context.Context) (r Record, err error) {
+				r, tried, err = g.ledger.commitFrom(ctx, f.change.Record.ID, f.gathered.changes(nil), nil, tried)
+				return r, err
+			})
+			f.tried = tried
+			switch {
+			case err == nil:
+				g.arrive(f, r, begin)
+			case errors.Is(err, ErrForgotten):
+				g.forget(f.change.Record.ID)
+			default:
+				down.Store(true)
+				g.back(f)
+			}
+		})
+	}
+	group.Wait()
+	return !down.Load()
+}
+
+// depart takes what was gathered out of the entries: what may have been saved
+// before goes by itself, so that a version tells.
+func (g *gatherer) depart() (flights []*flight) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	for id, e := range g.entries {
+		switch {
+		case e.flying:
+		case len(e.lost) > 0:
+			flights = append(flights, &flight{Change{Record: Record{ID: id}}, e.lost[0]})
+			e.lost, e.flying = e.lost[1:], true
+		case e.hits > 0:
+			r := e.record
+			r.ID, r.Version = id, newVersion()
+			flights = append(flights, &flight{Change{r, e.base}, e.gathered})
+			e.gathered, e.flying = gathered{}, true
+		case now.Sub(e.loaded) >= g.every:
+			delete(g.entries, id)
+		}
+	}
+	return flights
+}
+
+// arrive takes note that a flight was saved.
+func (g *gatherer) arrive(f *flight, r Record, at time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e := g.entries[f.change.Record.ID]
+	if e == nil {
+		return
+	}
+	e.flying = false
+	if r.ID != f.change.Record.ID { // it was merged into another one
+		e.base, e.loaded = 0, time.Time{}
+		return
+	}
+	if e.base != f.change.Old {
+		return // somebody has asked the store since
+	}
+	e.record, e.base, e.loaded = r, r.Version, at
+	if e.hits > 0 {
+		since := e.gathered.changes(nil)
+		_, _ = g.ledger.apply(&e.record, &since[0])
+	}
+}
+
+// back brings what could not be saved back.
+func (g *gatherer) back(f *flight) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e := g.entries[f.change.Record.ID]
+	if e == nil { // it was forgotten meanwhile
+		return
+	}
+	e.flying = false
+	e.keep(f.gathered)
+}

@@ -1,0 +1,269 @@
+package revisit_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/storetest"
+)
+
+// batchStore saves in batches, by one question.
+type batchStore struct {
+	*storetest.FaultyStore
+	batches, changes atomic.Int64
+	lose             atomic.Bool // the answers of batches
+}
+
+func (s *batchStore) LoadAll(ctx context.Context, ids []revisit.ID) (all []revisit.Record, err error) {
+	for _, id := range ids {
+		if r, err := s.Load(ctx, id); err == nil {
+			all = append(all, r)
+		}
+	}
+	return all, nil
+}
+
+func (s *batchStore) SaveAll(ctx context.Context, changes []revisit.Change) []error {
+	s.batches.Add(1)
+	s.changes.Add(int64(len(changes)))
+	errs := make([]error, len(changes))
+	for i, c := range changes {
+		errs[i] = s.Save(ctx, c.Record, c.Old)
+		if s.lose.Load() && errs[i] == nil {
+			errs[i] = storetest.ErrInjected
+		}
+	}
+	return errs
+}
+
+var _ revisit.Batcher = (*batchStore)(nil)
+
+// gathering makes trackers that gather, on one store in memory.
+func gathering(t *testing.T, every time.Duration, nodes int) (store *allStore, faulty *batchStore, trackers []*revisit.Tracker, handlers []http.Handler) {
+	store = newAllStore(t)
+	faulty = &batchStore{FaultyStore: storetest.Faulty(store, storetest.Faults{Latency: time.Millisecond})}
+	for range nodes {
+		tracker := newTracker(t, revisit.Config{Store: faulty, FlushEvery: every})
+		trackers = append(trackers, tracker)
+		handlers = append(handlers, tracker.Handler(seen))
+	}
+	return store, faulty, trackers, handlers
+}
+
+// A session that this process has asked the store about within FlushEvery costs
+// no round trip, and its page views are saved in one batch with others.
+func TestPageViewsGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, faulty, trackers, nodes := gathering(t, 10*time.Second, 1)
+		browsers := make([]*browser, 50)
+		var first []*http.Response
+		for i := range browsers {
+			browsers[i] = newBrowser(nodes[0])
+			first = append(first, browsers[i].get("/")) // saved at once: it is new
+			browsers[i].get("/")                        // at once: it is confirmed
+		}
+		loads, saves := faulty.Loads(), faulty.Saves()
+		for range 10 {
+			for _, b := range browsers {
+				resp := b.get("/")
+				assert.Equal(t, "cookie", viaOf(resp))
+			}
+		}
+		assert.Equal(t, loads, faulty.Loads())
+		assert.Equal(t, saves, faulty.Saves())
+		assert.EqualValues(t, 2, record(t, store, first[0]).Hits)
+		time.Sleep(11 * time.Second)
+		for i := range browsers {
+			assert.EqualValues(t, 12, record(t, store, first[i]).Hits)
+		}
+		assert.EqualValues(t, 1, faulty.batches.Load())
+		assert.EqualValues(t, 50, faulty.changes.Load())
+		// Long ago: the store is asked, and what it says is used.
+		time.Sleep(time.Minute)
+		loads = faulty.Loads()
+		browsers[0].get("/")
+		assert.Equal(t, loads+1, faulty.Loads())
+		require.NoError(t, trackers[0].Close())
+		assert.EqualValues(t, 13, record(t, store, first[0]).Hits, "Close saves what is left")
+	})
+}
+
+// What is more than a page view of the visit under way is saved at once.
+func TestWhatDoesNotGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, _, _, nodes := gathering(t, 5*time.Minute, 1)
+		b := newBrowser(nodes[0])
+		first := b.get("/")
+		b.get("/")
+		b.get("/")
+		assert.EqualValues(t, 2, record(t, store, first).Hits, "the third has gathered")
+		b.get("/?utm_source=mail")
+		r := record(t, store, first)
+		assert.EqualValues(t, 4, r.Hits, "a campaign, and what has gathered before it")
+		assert.EqualValues(t, 2, r.Visits)
+		assert.Len(t, r.Touches, 2)
+		time.Sleep(31 * time.Minute)
+		b.get("/")
+		r = record(t, store, first)
+		assert.EqualValues(t, 5, r.Hits)
+		assert.EqualValues(t, 3, r.Visits, "the page view that begins a visit")
+	})
+}
+
+// Three nodes count exactly, and what one of them forgets is forgotten on all
+// after FlushEvery.
+func TestNodesThatGatherAgree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, faulty, trackers, nodes := gathering(t, 10*time.Second, 3)
+		b := newBrowser(nodes[0])
+		first := b.get("/")
+		b.get("/")
+		var wg sync.WaitGroup
+		for i := range 300 {
+			c := b.clone()
+			c.handler = nodes[i%3]
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+				c.get("/")
+			})
+		}
+		wg.Wait()
+		time.Sleep(11 * time.Second)
+		assert.EqualValues(t, 302, record(t, store, first).Hits)
+		assert.Less(t, faulty.Saves(), int64(60))
+
+		for _, h := range nodes {
+			b.handler = h
+			b.get("/")
+		}
+		id, _ := revisit.ParseID(idOf(first))
+		require.NoError(t, trackers[1].Forget(t.Context(), id))
+		b.handler = nodes[1]
+		assert.NotEqual(t, idOf(first), idOf(b.clone().get("/")), "on the same node at once")
+		time.Sleep(10 * time.Second)
+		for _, h := range nodes {
+			c := b.clone()
+			c.handler = h
+			assert.NotEqual(t, idOf(first), idOf(c.get("/")))
+		}
+		time.Sleep(11 * time.Second)
+		assert.True(t, record(t, store, first).Forgotten, "nothing that had gathered brings it back")
+	})
+}
+
+// While the store is away visitors are recognised, and their page views wait; then
+// they are saved, once.
+func TestPageViewsWaitForTheStore(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		faults storetest.Faults
+	}{
+		{"it fails", storetest.Faults{Fail: 1}},
+		{"it does, and says that it failed", storetest.Faults{LoseAnswer: 1}},
+		{"it hangs", storetest.Faults{Latency: time.Minute}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			store, faulty, trackers, nodes := gathering(t, 10*time.Second, 1)
+			var first []*http.Response
+			browsers := make([]*browser, 20)
+			for i := range browsers {
+				browsers[i] = newBrowser(nodes[0])
+				first = append(first, browsers[i].get("/"))
+				browsers[i].get("/")
+				browsers[i].get("/")
+			}
+			faulty.Set(c.faults)
+			faulty.lose.Store(c.faults.LoseAnswer > 0)
+			for range 12 {
+				time.Sleep(5 * time.Second)
+				for i, b := range browsers {
+					begin := time.Now()
+					resp := b.get("/")
+					assert.Equal(t, idOf(first[i]), idOf(resp), c.name)
+					assert.LessOrEqual(t, time.Since(begin), 250*time.Millisecond)
+				}
+			}
+			faulty.Set(storetest.Faults{Latency: time.Millisecond})
+			faulty.lose.Store(false)
+			time.Sleep(2 * time.Minute)
+			for i := range browsers {
+				assert.EqualValues(t, 15, record(t, store, first[i]).Hits, "%s: %d", c.name, i)
+			}
+			assert.Equal(t, map[string]int64{"timeout": 0, "busy": 0, "store": 0, "full": 0, "closed": 0}, trackers[0].Stats().Dropped)
+		})
+	}
+}
+
+// Close does not wait for a store that is away for ever, and says what is lost.
+func TestCloseTellsWhatIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, faulty, trackers, nodes := gathering(t, 10*time.Second, 1)
+		b := newBrowser(nodes[0])
+		for range 5 {
+			b.get("/")
+		}
+		faulty.Set(storetest.Faults{Fail: 1})
+		begin := time.Now()
+		require.NoError(t, trackers[0].Close())
+		assert.LessOrEqual(t, time.Since(begin), 10*time.Second)
+		assert.EqualValues(t, 3, trackers[0].Stats().Dropped["closed"])
+	})
+}
+
+// A batch in which some have changed meanwhile saves the others, and then those.
+func TestABatchWithConflicts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, _, trackers, nodes := gathering(t, 10*time.Second, 2)
+		var first []*http.Response
+		browsers := make([]*browser, 30)
+		for i := range browsers {
+			browsers[i] = newBrowser(nodes[0])
+			first = append(first, browsers[i].get("/"))
+			browsers[i].get("/")
+			browsers[i].get("/") // gathers here
+			if i%3 == 0 {
+				browsers[i].handler = nodes[1]
+				browsers[i].get(fmt.Sprint("/?utm_campaign=", i)) // and is changed there
+			}
+			if i%3 == 1 {
+				id, _ := revisit.ParseID(idOf(first[i]))
+				require.NoError(t, trackers[1].Forget(t.Context(), id))
+			}
+		}
+		time.Sleep(11 * time.Second)
+		for i := range browsers {
+			r := record(t, store, first[i])
+			switch i % 3 {
+			case 0:
+				assert.EqualValues(t, 4, r.Hits)
+				assert.Len(t, r.Touches, 2)
+			case 1:
+				assert.True(t, r.Forgotten)
+			case 2:
+				assert.EqualValues(t, 3, r.Hits)
+			}
+		}
+	})
+}
+
+func TestFlushEveryIsChecked(t *testing.T) {
+	for every, ok := range map[time.Duration]bool{-1: false, 0: true, time.Minute: true, 15*time.Minute - 1: true, 15 * time.Minute: false, time.Hour: false} {
+		tracker, err := revisit.New(revisit.Config{Consent: grant(revisit.Deny), Keys: [][]byte{testKey}, FlushEvery: every})
+		assert.Equal(t, ok, err == nil, every)
+		if err == nil {
+			require.NoError(t, tracker.Close())
+		}
+	}
+	_, err := revisit.New(revisit.Config{Consent: grant(revisit.Deny), Keys: [][]byte{testKey}, FlushEvery: time.Minute, VisitGap: time.Minute})
+	assert.ErrorContains(t, err, "FlushEvery")
+}
