@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"iter"
 	"sync"
 	"time"
 )
@@ -42,7 +43,7 @@ type MemoryStore struct {
 	stop   func()
 }
 
-var _ Store = (*MemoryStore)(nil)
+var _ Lister = (*MemoryStore)(nil)
 
 const (
 	// chunkLen is how many slots are allocated at once. A slot never moves.
@@ -296,6 +297,39 @@ func (s *memoryShard) remove(n uint32) {
 	delete(s.index, have.id)
 	*have = slot{next: s.free}
 	s.free = n
+}
+
+// Sessions implements [Lister].
+func (m *MemoryStore) Sessions(ctx context.Context) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for i := range m.shards {
+			s := &m.shards[i]
+			for n := uint32(1); ; {
+				var page []Record
+				now := time.Now()
+				s.mu.Lock()
+				for ; n < s.used && len(page) < chunkLen; n++ {
+					if have := s.at(n); have.is(slotUsed) && !have.expired(now) {
+						page = append(page, have.record(s.vias[have.via]))
+					}
+				}
+				done := n >= s.used
+				s.mu.Unlock()
+				for _, r := range page {
+					if err := ctx.Err(); err != nil {
+						yield(Record{}, err)
+						return
+					}
+					if r.IsSession() && !yield(r, nil) {
+						return
+					}
+				}
+				if done {
+					break
+				}
+			}
+		}
+	}
 }
 
 func (m *MemoryStore) sweep() {

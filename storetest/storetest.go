@@ -97,6 +97,14 @@ var checks = []struct {
 		"Save puts r in place; its Expires too.", extend, true},
 	{"a context that has ended is an error",
 		"Both methods give up when ctx ends and return its error.", cancelled, false},
+	{"a batch saves each change by itself",
+		"SaveAll does what Save does for each change, and returns an error for each (Batcher).", batch, false},
+	{"batches of several writers get along",
+		"Each change of a batch is atomic by itself; rows are locked in the order of IDs (Batcher).", batches, false},
+	{"a batch loads what is there",
+		"LoadAll returns the records of ids; those that are not there are left out (Batcher).", loadAll, false},
+	{"sessions are listed",
+		"Sessions returns all sessions: neither aliases nor tombstones nor records of derived IDs (Lister).", list, false},
 }
 
 // now is the time in the precision of a Record.
@@ -525,6 +533,239 @@ func cancelled(ctx context.Context, s revisit.Store) error {
 	}
 	if err := s.Save(ended, r, 0); !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("Save returned error %v, want context.Canceled", err)
+	}
+	return nil
+}
+
+// batch and its neighbours pass for a store that is no Batcher or Lister.
+func batch(ctx context.Context, s revisit.Store) error {
+	b, ok := s.(revisit.Batcher)
+	if !ok {
+		return nil
+	}
+	if errs := b.SaveAll(ctx, nil); len(errs) != 0 {
+		return fmt.Errorf("SaveAll of nothing returned %v", errs)
+	}
+	// By turns: a create, a change, a create of one that is there, a stale change,
+	// a change of one that is absent.
+	var changes []revisit.Change
+	before := make([]*revisit.Record, 100)
+	for i := range before {
+		r := full()
+		r.Version = newVersion()
+		old := int64(0)
+		if i%5 == 1 || i%5 == 2 || i%5 == 3 {
+			if err := save(ctx, s, r, 0); err != nil {
+				return err
+			}
+			kept := r
+			before[i] = &kept
+			r = next(r)
+			r.Hits++
+			r.Touches = nil
+		}
+		switch i % 5 {
+		case 1:
+			old = before[i].Version
+		case 3, 4:
+			old = newVersion()
+		}
+		changes = append(changes, revisit.Change{Record: r, Old: old})
+	}
+	order := make([]int, len(changes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return slices.Compare(changes[a].Record.ID[:], changes[b].Record.ID[:]) })
+	sorted := make([]revisit.Change, len(changes))
+	for at, i := range order {
+		sorted[at] = changes[i]
+	}
+	errs := b.SaveAll(ctx, sorted)
+	if len(errs) != len(sorted) {
+		return fmt.Errorf("SaveAll of %d changes returned %d errors", len(sorted), len(errs))
+	}
+	var faults []error
+	for at, i := range order {
+		r := changes[i].Record
+		switch i % 5 {
+		case 0, 1:
+			if errs[at] != nil {
+				faults = append(faults, fmt.Errorf("change %d: %w", i, errs[at]))
+			}
+			faults = append(faults, want(ctx, s, r))
+		default:
+			faults = append(faults, wantConflict(errs[at]))
+			if before[i] != nil {
+				faults = append(faults, want(ctx, s, *before[i]))
+			} else {
+				faults = append(faults, wantAbsent(ctx, s, r.ID))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func batches(ctx context.Context, s revisit.Store) error {
+	b, ok := s.(revisit.Batcher)
+	if !ok {
+		return nil
+	}
+	const records, writers, rounds = 50, 4, 10
+	ids := make([]revisit.ID, records)
+	for i := range ids {
+		r := plain()
+		ids[i] = r.ID
+		if err := save(ctx, s, r, 0); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(ids, func(a, b revisit.ID) int { return slices.Compare(a[:], b[:]) })
+	var saved [records]atomic.Int64
+	faults := make([]error, writers)
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for range rounds {
+				all, err := b.LoadAll(ctx, ids)
+				if err != nil {
+					faults[w] = err
+					return
+				}
+				slices.SortFunc(all, func(a, b revisit.Record) int { return slices.Compare(a.ID[:], b.ID[:]) })
+				var changes []revisit.Change
+				for _, r := range all {
+					n := next(r)
+					n.Hits++
+					changes = append(changes, revisit.Change{Record: n, Old: r.Version})
+				}
+				for i, err := range b.SaveAll(ctx, changes) {
+					switch {
+					case err == nil:
+						saved[slices.Index(ids, changes[i].Record.ID)].Add(1)
+					case !errors.Is(err, revisit.ErrConflict):
+						faults[w] = err
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	first := plain().Hits
+	for i, id := range ids {
+		r, err := s.Load(ctx, id)
+		if err != nil {
+			return err
+		}
+		if r.Hits-first != saved[i].Load() {
+			return fmt.Errorf("%d changes were acknowledged, %d are there", saved[i].Load(), r.Hits-first)
+		}
+	}
+	return nil
+}
+
+func loadAll(ctx context.Context, s revisit.Store) error {
+	b, ok := s.(revisit.Batcher)
+	if !ok {
+		return nil
+	}
+	records := map[revisit.ID]revisit.Record{}
+	var ids []revisit.ID
+	for i := range 30 {
+		r := full()
+		ids = append(ids, r.ID)
+		if i%3 == 0 {
+			continue
+		}
+		if err := save(ctx, s, r, 0); err != nil {
+			return err
+		}
+		records[r.ID] = r
+	}
+	all, err := b.LoadAll(ctx, ids)
+	if err != nil {
+		return err
+	}
+	if len(all) != len(records) {
+		return fmt.Errorf("LoadAll returned %d records, %d are there", len(all), len(records))
+	}
+	for _, r := range all {
+		if err := differ(r, records[r.ID]); err != nil {
+			return err
+		}
+	}
+	none, err := b.LoadAll(ctx, nil)
+	if err != nil || len(none) != 0 {
+		return fmt.Errorf("LoadAll of nothing returned %v, %v", none, err)
+	}
+	return nil
+}
+
+func list(ctx context.Context, s revisit.Store) error {
+	l, ok := s.(revisit.Lister)
+	if !ok {
+		return nil
+	}
+	sessions := map[revisit.ID]revisit.Record{}
+	others := map[revisit.ID]string{}
+	for i := range 250 {
+		r := full()
+		r.Forgotten, r.MergedInto = false, revisit.ID{}
+		what := ""
+		switch i {
+		case 1:
+			what, r.Forgotten = "a tombstone", true
+		case 2:
+			what, r.MergedInto = "an alias", newID()
+		case 3:
+			what = "of a derived ID"
+			r.ID[6] = r.ID[6]&0x0f | 0x80
+		}
+		if err := save(ctx, s, r, 0); err != nil {
+			return err
+		}
+		if what != "" {
+			others[r.ID] = what
+		} else {
+			sessions[r.ID] = r
+		}
+	}
+	seen := map[revisit.ID]bool{}
+	for r, err := range l.Sessions(ctx) {
+		if err != nil {
+			return err
+		}
+		if what := others[r.ID]; what != "" {
+			return fmt.Errorf("%v is listed, which is %s", r.ID, what)
+		}
+		if seen[r.ID] {
+			return fmt.Errorf("%v is listed twice", r.ID)
+		}
+		seen[r.ID] = true
+		if want, ok := sessions[r.ID]; ok {
+			if err := differ(r, want); err != nil {
+				return err
+			}
+		}
+	}
+	for id := range sessions {
+		if !seen[id] {
+			return fmt.Errorf("%v is not listed", id)
+		}
+	}
+	for range l.Sessions(ctx) {
+		break // whoever has seen enough may stop
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	for _, err := range l.Sessions(ended) {
+		if !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("Sessions returned error %v, want context.Canceled", err)
+		}
 	}
 	return nil
 }

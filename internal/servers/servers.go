@@ -1,0 +1,217 @@
+//go:build unix
+
+// Package servers starts real database servers for tests: those of Debian's
+// packages, on free ports of loopback, in temporary folders, ended by process id.
+// One that is missing fails the test: make deps installs them.
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A Server is a process that can be stopped, killed and started again.
+type Server struct {
+	Address string // host:port on loopback
+	Socket  string // folder of its Unix socket, for PostgreSQL
+
+	command func() *exec.Cmd
+	ready   func() error
+	cmd     *exec.Cmd
+	done    chan struct{}
+}
+
+// patience is how long a server may take to start.
+const patience = 60 * time.Second
+
+func freePort(t testing.TB) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Start starts it, and waits until it answers.
+func (s *Server) Start(t testing.TB) {
+	t.Helper()
+	s.cmd = s.command()
+	s.cmd.SysProcAttr = merge(s.cmd.SysProcAttr)
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cmd, done := s.cmd, make(chan struct{})
+	s.done = done
+	go func() {
+		_ = cmd.Wait()
+		close(done)
+	}()
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err := s.ready()
+		if err == nil {
+			return
+		}
+		select {
+		case <-done:
+			t.Fatalf("%s has ended: %v", s.cmd.Path, err)
+		default:
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s does not answer: %v", s.cmd.Path, err)
+		}
+	}
+}
+
+func merge(a *syscall.SysProcAttr) *syscall.SysProcAttr {
+	if a == nil {
+		a = &syscall.SysProcAttr{}
+	}
+	a.Setpgid = true // its children end with it
+	return a
+}
+
+// Signal sends a signal to the server and its children.
+func (s *Server) Signal(signal syscall.Signal) { _ = syscall.Kill(-s.cmd.Process.Pid, signal) }
+
+// Kill ends it at once, as a power cut does, but for the disk.
+func (s *Server) Kill() {
+	s.Signal(syscall.SIGKILL)
+	<-s.done
+}
+
+func (s *Server) stop() {
+	if s.cmd == nil {
+		return
+	}
+	s.Signal(syscall.SIGCONT)
+	s.Signal(syscall.SIGINT)
+	select {
+	case <-s.done:
+	case <-time.After(10 * time.Second):
+		s.Kill()
+	}
+}
+
+// Redis starts a redis-server, without files.
+func Redis(t testing.TB, options ...string) *Server {
+	t.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal("redis-server is missing: run make deps")
+	}
+	port := freePort(t)
+	dir := t.TempDir()
+	s := &Server{Address: fmt.Sprintf("127.0.0.1:%d", port)}
+	s.command = func() *exec.Cmd {
+		args := append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--loglevel", "warning"}, options...)
+		return exec.Command(path, args...)
+	}
+	s.ready = func() error {
+		conn, err := net.DialTimeout("tcp", s.Address, time.Second)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(time.Second))
+		if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+			return err
+		}
+		answer := make([]byte, 7)
+		if _, err := conn.Read(answer); err != nil {
+			return err
+		}
+		if string(answer[:5]) != "+PONG" {
+			return errors.New(string(answer)) // it is loading
+		}
+		return nil
+	}
+	s.Start(t)
+	t.Cleanup(s.stop)
+	return s
+}
+
+// PostgreSQL starts a server with a new cluster, which anybody on loopback may
+// use as the user postgres, and on its Unix socket.
+func PostgreSQL(t testing.TB, options ...string) *Server {
+	t.Helper()
+	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if len(bins) == 0 {
+		t.Fatal("PostgreSQL is missing: run make deps")
+	}
+	bin := bins[len(bins)-1]
+	// A short path: that of a socket has 107 bytes at most.
+	dir, err := os.MkdirTemp("", "pg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	credential, err := unprivileged(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := func(name string, args ...string) *exec.Cmd {
+		cmd := exec.Command(filepath.Join(bin, name), args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+		if credential != nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
+		}
+		return cmd
+	}
+	data := filepath.Join(dir, "data")
+	if out, err := as("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync").CombinedOutput(); err != nil {
+		t.Fatalf("initdb: %v: %s", err, out)
+	}
+	port := freePort(t)
+	s := &Server{Address: fmt.Sprintf("127.0.0.1:%d", port), Socket: dir}
+	s.command = func() *exec.Cmd {
+		_ = os.Remove(filepath.Join(data, "postmaster.pid")) // of one that was killed
+		args := []string{"-D", data, "-p", strconv.Itoa(port), "-h", "127.0.0.1", "-k", dir, "-c", "log_min_messages=fatal"}
+		for _, o := range options {
+			args = append(args, "-c", o)
+		}
+		return as("postgres", args...)
+	}
+	s.ready = func() error {
+		out, err := as("pg_isready", "-h", dir, "-p", strconv.Itoa(port), "-U", "postgres").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
+		}
+		return nil
+	}
+	s.Start(t)
+	t.Cleanup(s.stop)
+	return s
+}
+
+// unprivileged returns who is to run PostgreSQL, which refuses to run as root, and
+// gives him a folder; nil for the user of the test.
+func unprivileged(dir string) (*syscall.Credential, error) {
+	if os.Getuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return nil, err
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(dir, uid, gid)
+}

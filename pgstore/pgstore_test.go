@@ -1,0 +1,105 @@
+package pgstore_test
+
+import (
+	"fmt"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/internal/servers"
+	"github.com/revisit-go/revisit/pgstore"
+	"github.com/revisit-go/revisit/storetest"
+)
+
+func open(t testing.TB, address string) (*pgxpool.Pool, *pgstore.Store) {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), address)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	require.NoError(t, pgstore.Migrate(t.Context(), pool))
+	store := pgstore.New(pool, pgstore.Options{})
+	t.Cleanup(func() { store.Close() })
+	return pool, store
+}
+
+func tcp(s *servers.Server) string {
+	return "postgres://postgres@" + s.Address + "/postgres?pool_max_conns=16"
+}
+
+func socket(s *servers.Server) string {
+	_, port, _ := cut(s.Address)
+	return fmt.Sprintf("postgres://postgres@/postgres?host=%s&port=%s&pool_max_conns=16", url.QueryEscape(s.Socket), port)
+}
+
+func cut(address string) (host, port string, ok bool) {
+	for i := len(address) - 1; i >= 0; i-- {
+		if address[i] == ':' {
+			return address[:i], address[i+1:], true
+		}
+	}
+	return address, "", false
+}
+
+func TestTheContract(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	for name, address := range map[string]string{"TCP": tcp(server), "socket": socket(server)} {
+		t.Run(name, func(t *testing.T) {
+			_, store := open(t, address)
+			storetest.Run(t, func(*testing.T) revisit.Store { return store })
+		})
+	}
+}
+
+// Several nodes may migrate at once, and at every start.
+func TestMigrateIsIdempotent(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	pool, err := pgxpool.New(t.Context(), tcp(server))
+	require.NoError(t, err)
+	defer pool.Close()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { assert.NoError(t, pgstore.Migrate(t.Context(), pool)) })
+	}
+	wg.Wait()
+	require.NoError(t, pgstore.Migrate(t.Context(), pool))
+	assert.Contains(t, pgstore.Schema(), "CREATE TABLE")
+}
+
+// What has expired leaves the table, and what has not stays, with two sweepers.
+func TestExpiredRowsAreDeleted(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	pool, store := open(t, tcp(server))
+	_, err := pool.Exec(t.Context(), `INSERT INTO revisit_sessions (id, version, created, expires, confirmed, forgotten, visits, hits, via, joins)
+		SELECT gen_random_uuid(), 1, now(), now() + (i % 2 * 2 - 1) * interval '1 hour', false, false, 1, 1, 'new', 0 FROM generate_series(1, 5000) i`)
+	require.NoError(t, err)
+	var total [2]int64
+	var wg sync.WaitGroup
+	for i := range total {
+		wg.Go(func() {
+			n, err := store.Sweep(t.Context())
+			assert.NoError(t, err)
+			total[i] = n
+		})
+	}
+	wg.Wait()
+	n, err := store.Sweep(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 2500, total[0]+total[1]+n)
+	var left int
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM revisit_sessions`).Scan(&left))
+	assert.Equal(t, 2500, left)
+
+	_, err = pool.Exec(t.Context(), `UPDATE revisit_sessions SET expires = now()`)
+	require.NoError(t, err)
+	sweeping := pgstore.New(pool, pgstore.Options{SweepEvery: 10 * time.Millisecond})
+	defer sweeping.Close()
+	require.Eventually(t, func() bool {
+		return pool.QueryRow(t.Context(), `SELECT count(*) FROM revisit_sessions`).Scan(&left) == nil && left == 0
+	}, time.Minute, 10*time.Millisecond)
+}

@@ -1,0 +1,48 @@
+-- The sessions of revisit, one row each. Times are in UTC.
+--
+-- A session that was merged into another one is a row with merged_into and without
+-- data; a session that was forgotten is a row with forgotten and without data. A
+-- question about visitors asks WHERE confirmed AND merged_into IS NULL AND NOT
+-- forgotten: that is the view revisit_visitors.
+CREATE TABLE IF NOT EXISTS revisit_sessions (
+	id          uuid PRIMARY KEY,  -- UUIDv7: carries its time of birth
+	version     bigint NOT NULL,   -- of the last write
+	created     timestamptz NOT NULL,
+	last_seen   timestamptz,
+	last_hit    timestamptz,       -- the last page view
+	visit_start timestamptz,       -- of the current or last visit
+	expires     timestamptz NOT NULL,
+	confirmed   boolean NOT NULL,  -- came back at least once
+	forgotten   boolean NOT NULL,  -- a tombstone
+	visits      bigint NOT NULL,
+	hits        bigint NOT NULL,   -- page views
+	via         text NOT NULL,     -- the strategy that recognised it last
+	touches     jsonb,             -- what led here: the first and the latest fifteen
+	"values"    jsonb,             -- of Session.Set: {"key": {"Text": ..., "At": ...}}
+	merged_into uuid,
+	absorbed    jsonb,             -- merged into this one: [{"ID", "Visits", "Hits"}]
+	joins       integer NOT NULL,
+	rivals      jsonb,
+	likely      uuid,
+
+	-- The first touch and the last one, for everyday questions.
+	first_source   text GENERATED ALWAYS AS (touches -> 0 ->> 'Source') STORED,
+	first_medium   text GENERATED ALWAYS AS (touches -> 0 ->> 'Medium') STORED,
+	first_campaign text GENERATED ALWAYS AS (touches -> 0 ->> 'Campaign') STORED,
+	first_landing  text GENERATED ALWAYS AS (touches -> 0 ->> 'Landing') STORED,
+	first_referrer text GENERATED ALWAYS AS (touches -> 0 ->> 'Referrer') STORED,
+	last_source    text GENERATED ALWAYS AS (touches -> -1 ->> 'Source') STORED,
+	last_medium    text GENERATED ALWAYS AS (touches -> -1 ->> 'Medium') STORED,
+	last_campaign  text GENERATED ALWAYS AS (touches -> -1 ->> 'Campaign') STORED,
+	last_landing   text GENERATED ALWAYS AS (touches -> -1 ->> 'Landing') STORED,
+	last_referrer  text GENERATED ALWAYS AS (touches -> -1 ->> 'Referrer') STORED
+) WITH (fillfactor = 80); -- room for a changed row on its page
+
+CREATE INDEX IF NOT EXISTS revisit_sessions_expires ON revisit_sessions (expires);
+
+CREATE OR REPLACE VIEW revisit_visitors AS
+	SELECT id, created, last_seen, last_hit, visit_start, expires, visits, hits, via, touches, "values", absorbed, likely,
+		first_source, first_medium, first_campaign, first_landing, first_referrer,
+		last_source, last_medium, last_campaign, last_landing, last_referrer
+	FROM revisit_sessions
+	WHERE confirmed AND merged_into IS NULL AND NOT forgotten AND expires > now();

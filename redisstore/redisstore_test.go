@@ -1,0 +1,48 @@
+package redisstore_test
+
+import (
+	"testing"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/internal/servers"
+	"github.com/revisit-go/revisit/redisstore"
+	"github.com/revisit-go/revisit/storetest"
+)
+
+func open(t testing.TB, address string) (rueidis.Client, *redisstore.Store) {
+	t.Helper()
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, DisableCache: true})
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	return client, redisstore.New(client, redisstore.Options{})
+}
+
+func TestTheContract(t *testing.T) {
+	server := servers.Redis(t)
+	_, store := open(t, server.Address)
+	storetest.Run(t, func(*testing.T) revisit.Store { return store })
+}
+
+// The wire format: what is in people's databases stays readable.
+func TestGolden(t *testing.T) {
+	server := servers.Redis(t)
+	client, store := open(t, server.Address)
+	id, err := revisit.ParseID("01890a5d-ac96-774b-bcce-b302099a8057")
+	require.NoError(t, err)
+	r := revisit.Record{ID: id, Version: -2, Created: id.Time(), Expires: id.Time().AddDate(20, 0, 0), Visits: 1, Hits: 1, Via: "etag"}
+	require.NoError(t, store.Save(t.Context(), r, 0))
+	value, err := client.Do(t.Context(), client.B().Get().Key("revisit:01890a5d-ac96-774b-bcce-b302099a8057").Build()).ToString()
+	require.NoError(t, err)
+	assert.Equal(t, `fffffffffffffffe{"c":1688096058518,"e":2319248058518,"n":1,"i":1,"w":"etag"}`, value)
+	left, err := client.Do(t.Context(), client.B().Pexpiretime().Key("revisit:01890a5d-ac96-774b-bcce-b302099a8057").Build()).AsInt64()
+	require.NoError(t, err)
+	assert.Equal(t, r.Expires.UnixMilli(), left, "the engine expires it")
+
+	require.NoError(t, client.Do(t.Context(), client.B().Set().Key("revisit:01890a5d-ac96-774b-bcce-b302099a8057").Value("x").Build()).Error())
+	_, err = store.Load(t.Context(), id)
+	assert.ErrorContains(t, err, "not one of ours")
+}
