@@ -1,0 +1,73 @@
+package sqlitestore_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/sqlitestore"
+	"github.com/revisit-go/revisit/storetest"
+)
+
+func open(t testing.TB, path string) *sqlitestore.Store {
+	t.Helper()
+	store, err := sqlitestore.Open(path, sqlitestore.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { store.Close() })
+	return store
+}
+
+func TestTheContract(t *testing.T) {
+	store := open(t, filepath.Join(t.TempDir(), "a b?c%d.db"))
+	storetest.Run(t, func(*testing.T) revisit.Store { return store })
+}
+
+func TestWhatCannotBeOpened(t *testing.T) {
+	for _, path := range []string{"", ":memory:", filepath.Join(t.TempDir(), "none", "x.db"), t.TempDir()} {
+		_, err := sqlitestore.Open(path, sqlitestore.Options{})
+		assert.ErrorContains(t, err, "sqlitestore: ", path)
+	}
+	other := filepath.Join(t.TempDir(), "x.db")
+	require.NoError(t, os.WriteFile(other, []byte("this is no database, and it is long enough to be told"), 0o600))
+	_, err := sqlitestore.Open(other, sqlitestore.Options{})
+	assert.Error(t, err)
+}
+
+func record(t testing.TB, life time.Duration) revisit.Record {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	var r revisit.Record
+	require.NoError(t, r.ID.UnmarshalText([]byte("01890a5d-ac96-774b-bcce-b302099a8057")))
+	r.ID[15] = byte(life / time.Second)
+	r.Version, r.Created, r.Expires, r.Hits = 7, r.ID.Time(), now.Add(life), 3
+	return r
+}
+
+func TestItSurvivesARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	store := open(t, path)
+	r := record(t, time.Hour)
+	require.NoError(t, store.Save(t.Context(), r, 0))
+	require.NoError(t, store.Close())
+	got, err := open(t, path).Load(t.Context(), r.ID)
+	require.NoError(t, err)
+	assert.Equal(t, r, got)
+}
+
+// What has expired leaves the file.
+func TestExpiredRowsAreDeleted(t *testing.T) {
+	store, err := sqlitestore.Open(filepath.Join(t.TempDir(), "x.db"), sqlitestore.Options{SweepEvery: -1})
+	require.NoError(t, err)
+	defer store.Close()
+	require.NoError(t, store.Save(t.Context(), record(t, -time.Second), 0))
+	require.NoError(t, store.Save(t.Context(), record(t, time.Hour), 0))
+	n, err := store.Sweep(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, n)
+	_, err = store.Load(t.Context(), record(t, time.Hour).ID)
+	assert.NoError(t, err)
+}
