@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/internal/enginetest"
 	"github.com/revisit-go/revisit/internal/servers"
 	"github.com/revisit-go/revisit/pgstore"
 	"github.com/revisit-go/revisit/storetest"
@@ -102,4 +104,21 @@ func TestExpiredRowsAreDeleted(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return pool.QueryRow(t.Context(), `SELECT count(*) FROM revisit_sessions`).Scan(&left) == nil && left == 0
 	}, time.Minute, 10*time.Millisecond)
+}
+
+func TestNodes(t *testing.T) {
+	_, store := open(t, tcp(servers.PostgreSQL(t)))
+	enginetest.Nodes(t, store)
+}
+
+// PostgreSQL is killed while visitors come, and started again; and it is paused.
+func TestOutage(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	_, store := open(t, tcp(server))
+	t.Run("killed", func(t *testing.T) {
+		enginetest.Outage(t, store, server.Kill, func() { server.Start(t) }, 2*time.Second)
+	})
+	t.Run("paused", func(t *testing.T) {
+		enginetest.Outage(t, store, func() { server.Signal(syscall.SIGSTOP) }, func() { server.Signal(syscall.SIGCONT) }, 10*time.Second)
+	})
 }

@@ -1,13 +1,16 @@
 package redisstore_test
 
 import (
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/internal/enginetest"
 	"github.com/revisit-go/revisit/internal/servers"
 	"github.com/revisit-go/revisit/redisstore"
 	"github.com/revisit-go/revisit/storetest"
@@ -45,4 +48,22 @@ func TestGolden(t *testing.T) {
 	require.NoError(t, client.Do(t.Context(), client.B().Set().Key("revisit:01890a5d-ac96-774b-bcce-b302099a8057").Value("x").Build()).Error())
 	_, err = store.Load(t.Context(), id)
 	assert.ErrorContains(t, err, "not one of ours")
+}
+
+func TestNodes(t *testing.T) {
+	_, store := open(t, servers.Redis(t).Address)
+	enginetest.Nodes(t, store)
+}
+
+// Redis is killed while visitors come, and started again with what it had written
+// down; and it is paused.
+func TestOutage(t *testing.T) {
+	server := servers.Redis(t, "--appendonly", "yes", "--appendfsync", "always")
+	_, store := open(t, server.Address)
+	t.Run("killed", func(t *testing.T) {
+		enginetest.Outage(t, store, server.Kill, func() { server.Start(t) }, 2*time.Second)
+	})
+	t.Run("paused", func(t *testing.T) {
+		enginetest.Outage(t, store, func() { server.Signal(syscall.SIGSTOP) }, func() { server.Signal(syscall.SIGCONT) }, 10*time.Second)
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/internal/enginetest"
 	"github.com/revisit-go/revisit/sqlitestore"
 	"github.com/revisit-go/revisit/storetest"
 )
@@ -70,4 +71,8 @@ func TestExpiredRowsAreDeleted(t *testing.T) {
 	assert.EqualValues(t, 1, n)
 	_, err = store.Load(t.Context(), record(t, time.Hour).ID)
 	assert.NoError(t, err)
+}
+
+func TestNodes(t *testing.T) {
+	enginetest.Nodes(t, open(t, filepath.Join(t.TempDir(), "x.db")))
 }

@@ -81,8 +81,31 @@ func merge(a *syscall.SysProcAttr) *syscall.SysProcAttr {
 	return a
 }
 
-// Signal sends a signal to the server and its children.
-func (s *Server) Signal(signal syscall.Signal) { _ = syscall.Kill(-s.cmd.Process.Pid, signal) }
+// Signal sends a signal to the server and its children. Those of PostgreSQL have
+// sessions of their own.
+func (s *Server) Signal(signal syscall.Signal) {
+	parents := make(map[int][]int)
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		var pid, parent int
+		var state string
+		begin := strings.LastIndexByte(string(text), ')') // the name may hold anything
+		if _, err := fmt.Sscan(string(text[begin+1:]), &state, &parent); err != nil {
+			continue
+		}
+		if _, err := fmt.Sscan(string(text), &pid); err == nil {
+			parents[parent] = append(parents[parent], pid)
+		}
+	}
+	for todo := []int{s.cmd.Process.Pid}; len(todo) > 0; todo = todo[1:] {
+		_ = syscall.Kill(todo[0], signal)
+		todo = append(todo, parents[todo[0]]...)
+	}
+}
 
 // Kill ends it at once, as a power cut does, but for the disk.
 func (s *Server) Kill() {

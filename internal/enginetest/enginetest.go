@@ -1,0 +1,219 @@
+// Package enginetest tries a Tracker on a store behind which stands a real
+// database: with several nodes, and while the database is away.
+package enginetest
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/revisit-go/revisit"
+)
+
+// A Browser keeps the cookie.
+type browser struct {
+	cookie string
+	seen   int64 // page views that were answered by its session
+	id     revisit.ID
+}
+
+func (b *browser) get(h http.Handler, path string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("GET", path, nil)
+	for name, value := range map[string]string{"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Cookie": b.cookie} {
+		if value != "" {
+			r.Header.Set(name, value)
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		b.cookie = c.Name + "=" + c.Value
+		if c.Value == "" {
+			b.cookie = ""
+		}
+	}
+	return w
+}
+
+var page = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	if s, ok := revisit.FromContext(r.Context()); ok {
+		w.Header().Set("X-Id", s.ID.String())
+		w.Header().Set("X-Unverified", fmt.Sprint(s.Unverified))
+	}
+})
+
+func tracker(t testing.TB, store revisit.Store, flushEvery time.Duration) *revisit.Tracker {
+	t.Helper()
+	tr, err := revisit.New(revisit.Config{
+		Keys: [][]byte{make([]byte, 32)}, Store: store, Strategy: revisit.Cookie{}, FlushEvery: flushEvery,
+		Consent: func(*http.Request) revisit.Permission { return revisit.Restore },
+		Logger:  slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	return tr
+}
+
+// begin has n browsers come twice, so that they are visitors.
+func begin(t testing.TB, h http.Handler, n int) []*browser {
+	t.Helper()
+	browsers := make([]*browser, n)
+	for i := range browsers {
+		b := &browser{}
+		browsers[i] = b
+		for range 2 {
+			w := b.get(h, "/")
+			if b.cookie == "" || w.Header().Get("X-Unverified") != "false" {
+				t.Fatalf("browser %d is not recognised: %v", i, w.Header())
+			}
+			b.seen++
+			id, err := revisit.ParseID(w.Header().Get("X-Id"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.id = id
+		}
+	}
+	return browsers
+}
+
+// Nodes has three nodes serve visitors on one store: the counts add up, what one
+// forgets is forgotten on all, and merges agree.
+func Nodes(t *testing.T, store revisit.Store) {
+	for _, flushEvery := range []time.Duration{0, 200 * time.Millisecond} {
+		t.Run(fmt.Sprintf("FlushEvery %v", flushEvery), func(t *testing.T) {
+			var trackers []*revisit.Tracker
+			var nodes []http.Handler
+			for range 3 {
+				tr := tracker(t, store, flushEvery)
+				trackers, nodes = append(trackers, tr), append(nodes, tr.Handler(page))
+			}
+			browsers := begin(t, nodes[0], 8)
+			const each = 60
+			var wg sync.WaitGroup
+			for _, b := range browsers {
+				for n := range nodes {
+					wg.Go(func() {
+						for range each / len(nodes) {
+							c := *b
+							if w := c.get(nodes[n], "/"); w.Header().Get("X-Unverified") != "false" {
+								t.Errorf("not verified: %v", w.Header())
+							}
+						}
+					})
+				}
+			}
+			wg.Wait()
+			for _, tr := range trackers {
+				if err := tr.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			for i, b := range browsers {
+				r, err := store.Load(t.Context(), b.id)
+				if err != nil || r.Hits != 2+each || r.Visits != 1 {
+					t.Errorf("browser %d: %d hits (want %d), %d visits, %v", i, r.Hits, 2+each, r.Visits, err)
+				}
+			}
+
+			trackers, nodes = nil, nil
+			for range 3 {
+				tr := tracker(t, store, flushEvery)
+				trackers, nodes = append(trackers, tr), append(nodes, tr.Handler(page))
+			}
+			for _, b := range browsers {
+				for _, h := range nodes {
+					b.get(h, "/")
+				}
+			}
+			for i, b := range browsers {
+				if i%2 == 0 {
+					if err := trackers[i%3].Forget(t.Context(), b.id); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			time.Sleep(flushEvery)
+			for i, b := range browsers {
+				for n, h := range nodes {
+					c := *b
+					w := c.get(h, "/")
+					if known := w.Header().Get("X-Id") == b.id.String(); known != (i%2 == 1) {
+						t.Errorf("browser %d on node %d: known %v", i, n, known)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Outage has visitors come while the database is away, which down does, and after
+// it is back, which up does. Pages are served all the while, the visitors are
+// recognised, and each page view is counted once in the end.
+func Outage(t *testing.T, store revisit.Store, down, up func(), lasts time.Duration) {
+	tr := tracker(t, store, 500*time.Millisecond)
+	h := tr.Handler(page)
+	browsers := begin(t, h, 50)
+	round := func() (slowest time.Duration) {
+		for i, b := range browsers {
+			before := time.Now()
+			w := b.get(h, "/")
+			slowest = max(slowest, time.Since(before))
+			if w.Code != 200 || w.Header().Get("X-Id") != b.id.String() {
+				t.Errorf("browser %d: %d %v", i, w.Code, w.Header())
+			}
+			b.seen++
+		}
+		return slowest
+	}
+	round()
+	down()
+	var slowest time.Duration
+	rounds := 0
+	for end := time.Now().Add(lasts); time.Now().Before(end); rounds++ {
+		slowest = max(slowest, round())
+	}
+	stranger := &browser{}
+	if w := stranger.get(h, "/"); w.Code != 200 || stranger.cookie != "" {
+		t.Errorf("a new browser while the database is away: %d %q", w.Code, stranger.cookie)
+	}
+	up()
+	deadline := time.Now().Add(30 * time.Second)
+	for ; ; time.Sleep(100 * time.Millisecond) {
+		var wrong []string
+		for i, b := range browsers {
+			r, err := store.Load(t.Context(), b.id)
+			if err != nil || r.Hits != b.seen {
+				wrong = append(wrong, fmt.Sprintf("browser %d: %d hits of %d, %v", i, r.Hits, b.seen, err))
+			}
+		}
+		if len(wrong) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d wrong: %s\n%+v", len(wrong), strings.Join(wrong[:min(3, len(wrong))], "; "), tr.Stats())
+		}
+	}
+	round()
+	if err := tr.Close(); err != nil {
+		t.Error(err)
+	}
+	for i, b := range browsers {
+		if r, err := store.Load(t.Context(), b.id); err != nil || r.Hits != b.seen {
+			t.Errorf("at the end, browser %d: %d hits of %d, %v", i, r.Hits, b.seen, err)
+		}
+	}
+	for reason, n := range tr.Stats().Dropped {
+		if n != 0 && reason != "timeout" && reason != "store" { // of the new browser
+			t.Errorf("dropped, %s: %d", reason, n)
+		}
+	}
+	t.Logf("%d rounds of %d pages while it was away; the slowest page took %v", rounds, len(browsers), slowest.Round(time.Millisecond))
+}
