@@ -1,25 +1,27 @@
 # The two commands of the README are demo and test. All modules are listed once,
 # in MODULES; the root comes first.
 SHELL   := /bin/bash
-MODULES := . bench e2e examples
+MODULES := . sqlitestore pgstore redisstore bench e2e examples
+STORES  := sqlitestore pgstore redisstore
 GO      ?= go
 STATICCHECK = $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 FUZZTIME ?= 5s
 
-.PHONY: demo test test-full deps check unit fuzz browsers bench mutants
+.PHONY: demo test test-full deps check unit stores fuzz browsers bench mutants
 
 demo: ## the shop, on its embedded default
 	cd examples && $(GO) run ./shop $(ARGS)
 
-test: deps check unit fuzz browsers ## everything, with real browsers
+test: deps check unit stores fuzz browsers ## everything, with real databases and browsers
 
 # Long repetitions, and each rule of the invariants taken out in turn. Their
 # last result stands in docs/reliability.md.
 test-full: deps check
 	REVISIT_FULL=1 $(GO) test -race -shuffle=on -timeout 60m ./...
+	REVISIT_FULL=1 $(MAKE) stores
 	$(MAKE) fuzz FUZZTIME=60s
 	$(MAKE) mutants
-	$(MAKE) browsers
+	REVISIT_FULL=1 $(MAKE) browsers
 
 deps: ## what the tests need of Debian's packages
 	scripts/deps
@@ -35,6 +37,9 @@ unit:
 	$(GO) test -run 'TestAllocations' . # without the race detector, which allocates
 	cd bench && $(GO) test -race -shuffle=on -benchtime 1x ./...
 	cd examples && $(GO) test -race -shuffle=on ./...
+
+stores: ## on real databases
+	@set -e; for m in $(STORES); do (cd $$m && $(GO) test -race -shuffle=on -timeout 10m ./...); done
 
 # A fuzz run stops at the first input that fails, and keeps it in testdata/.
 fuzz:

@@ -287,7 +287,10 @@ func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *
 			if err != nil {
 				continue
 			}
-			id, r = root.ID, root
+			if id, r = root.ID, root; slices.Contains(tried, r.Version) {
+				l.saved(wasConfirmed, &r)
+				return r, nil, nil
+			}
 		case errors.Is(err, ErrNotFound):
 			if r, err = l.reborn(id); err != nil {
 				return Record{}, tried, err

@@ -764,7 +764,7 @@ func list(ctx context.Context, s revisit.Store) error {
 	cancel()
 	for _, err := range l.Sessions(ended) {
 		if !errors.Is(err, context.Canceled) {
-			return fmt.Errorf("Sessions returned error %v, want context.Canceled", err)
+			return fmt.Errorf("the sequence of Sessions has error %v, want context.Canceled", err)
 		}
 	}
 	return nil
