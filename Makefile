@@ -9,8 +9,8 @@ FUZZTIME ?= 5s
 
 .PHONY: demo test test-full deps check unit stores fuzz browsers bench mutants
 
-demo: ## the shop, on its embedded default
-	cd examples && $(GO) run ./shop $(ARGS)
+demo: ## the shop, on its embedded default: SQLite, in .data
+	cd examples && $(GO) run ./shop -data ../.data $(ARGS)
 
 test: deps check unit stores fuzz browsers ## everything, with real databases and browsers
 

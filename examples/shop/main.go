@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/sqlitestore"
 )
 
 func main() {
@@ -41,7 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	strategy := flags.String("strategy", "hybrid", "how visitors are recognised: cookie, etag or hybrid")
 	consent := flags.String("consent", "optin", "whom to recognise: optin (who said yes), optout (who did not say no) or granted (everybody)")
-	data := flags.String("data", "", "`folder` that keeps the signing key, so that a restart recognises visitors; default: none")
+	data := flags.String("data", "", "`folder` that keeps the signing key and the sessions, so that a restart knows visitors; default: none, they are in memory")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -83,6 +84,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return fmt.Errorf("-data: %w", err)
 		}
 		config.Keys = [][]byte{key}
+		// FlushEvery stays 0: each page view is saved before the page is made, and
+		// survives whatever happens to the process.
+		store, err := sqlitestore.Open(filepath.Join(*data, "sessions.db"), sqlitestore.Options{})
+		if err != nil {
+			return fmt.Errorf("-data: %w", err)
+		}
+		defer store.Close()
+		config.Store = store
 	}
 	tracker, err := revisit.New(config)
 	if err != nil {

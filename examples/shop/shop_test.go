@@ -9,8 +9,11 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -216,8 +219,8 @@ func TestARestartWithTheSameDataRecognises(t *testing.T) {
 	closeShop()
 	second, closeShop := open(t, "-consent", "granted", "-data", dir)
 	r := get(t, c, second+"/")
-	if r.Header.Get("X-Session-Id") != id || r.Header.Get("X-Session-Via") != "cookie" {
-		t.Errorf("not recognised after a restart: %v", r.Header)
+	if r.Header.Get("X-Session-Id") != id || r.Header.Get("X-Session-Via") != "cookie" || r.Header.Get("X-Session-Hits") != "2" {
+		t.Errorf("not recognised after a restart, or its page views are gone: %v", r.Header)
 	}
 	closeShop()
 	if info, err := os.Stat(filepath.Join(dir, "key")); err != nil || info.Mode().Perm() != 0o600 || info.Size() != 32 {
@@ -226,6 +229,68 @@ func TestARestartWithTheSameDataRecognises(t *testing.T) {
 	third, _ := open(t, "-consent", "granted")
 	if r := get(t, c, third+"/"); r.Header.Get("X-Session-Id") == id {
 		t.Error("recognised without the key")
+	}
+}
+
+// A shop that is killed in the middle of its work has lost nothing that it has
+// answered.
+func TestAKilledShopKeepsWhatItCounted(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "shop")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v: %s", err, out)
+	}
+	data := t.TempDir()
+	start := func() (address string, kill func()) {
+		cmd := exec.Command(binary, "-addr", "127.0.0.1:0", "-consent", "granted", "-data", data)
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(stdout).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, address, _ = strings.Cut(strings.TrimSpace(line), ": ")
+		return strings.TrimSuffix(address, "/"), func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	c := client()
+	answered := 0
+	for range 4 {
+		address, kill := start()
+		u, _ := url.Parse(address)
+		var under sync.WaitGroup
+		stop := make(chan struct{})
+		for range 2 { // others, so that it is busy when it dies
+			under.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						if resp, err := http.Get(address + "/"); err == nil {
+							resp.Body.Close()
+						}
+					}
+				}
+			})
+		}
+		for range 25 {
+			// The jar knows hosts, not ports.
+			r := get(t, c, "http://"+u.Host+"/")
+			answered++
+			if hits := r.Header.Get("X-Session-Hits"); hits != strconv.Itoa(answered) {
+				t.Errorf("the visitor has seen %d pages, the shop says %s", answered, hits)
+			}
+		}
+		kill()
+		close(stop)
+		under.Wait()
 	}
 }
 
