@@ -1,8 +1,10 @@
 package pgstore_test
 
 import (
+	"context"
 	"fmt"
 	"net/url"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -46,6 +48,24 @@ func cut(address string) (host, port string, ok bool) {
 		}
 	}
 	return address, "", false
+}
+
+func TestMain(m *testing.M) {
+	enginetest.Serve(func(address string) (revisit.Store, error) {
+		pool, err := pgxpool.New(context.Background(), address)
+		if err != nil {
+			return nil, err
+		}
+		return pgstore.New(pool, pgstore.Options{}), nil
+	})
+	os.Exit(m.Run())
+}
+
+// The process is killed in the middle of its flushes.
+func TestKilled(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	_, store := open(t, tcp(server))
+	enginetest.Killed(t, store, tcp(server), enginetest.Times(2))
 }
 
 func TestTheContract(t *testing.T) {

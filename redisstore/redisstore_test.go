@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +23,24 @@ func open(t testing.TB, address string) (rueidis.Client, *redisstore.Store) {
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
 	return client, redisstore.New(client, redisstore.Options{})
+}
+
+func TestMain(m *testing.M) {
+	enginetest.Serve(func(address string) (revisit.Store, error) {
+		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, DisableCache: true})
+		if err != nil {
+			return nil, err
+		}
+		return redisstore.New(client, redisstore.Options{}), nil
+	})
+	os.Exit(m.Run())
+}
+
+// The process is killed in the middle of its flushes.
+func TestKilled(t *testing.T) {
+	server := servers.Redis(t)
+	_, store := open(t, server.Address)
+	enginetest.Killed(t, store, server.Address, enginetest.Times(2))
 }
 
 func TestTheContract(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,16 @@ import (
 	"github.com/revisit-go/revisit"
 )
 
-// A Browser keeps the cookie.
+// Times is how often something is repeated: ten times as often in a long run
+// (REVISIT_FULL=1, as in make test-full).
+func Times(n int) int {
+	if os.Getenv("REVISIT_FULL") != "" {
+		return 10 * n
+	}
+	return n
+}
+
+// A browser keeps the cookie.
 type browser struct {
 	cookie string
 	seen   int64 // page views that were answered by its session
