@@ -19,6 +19,7 @@ test: deps check unit stores fuzz browsers ## everything, with real databases an
 test-full: deps check
 	REVISIT_FULL=1 $(GO) test -race -shuffle=on -timeout 60m ./...
 	REVISIT_FULL=1 $(MAKE) stores
+	cd bench && REVISIT_FULL=1 $(GO) test -v -timeout 30m ./flood
 	$(MAKE) fuzz FUZZTIME=60s
 	$(MAKE) mutants
 	REVISIT_FULL=1 $(MAKE) browsers
@@ -49,8 +50,9 @@ fuzz:
 browsers:
 	cd e2e && $(GO) test -race -shuffle=on -timeout 20m -v ./... | grep -v '^=== '; exit $${PIPESTATUS[0]}
 
-bench: ## renews the table of docs/performance.md
+bench: ## renews the tables of docs/performance.md and docs/stores.md
 	cd bench && $(GO) run ./report -o ../docs/performance.md -date "$$(date +%F)"
+	cd bench && $(GO) run ./stores -o ../docs/stores.md -date "$$(date +%F)"
 
 mutants: ## takes each rule of the invariants out, and sees a test fail
 	$(GO) run ./internal/mutants

@@ -86,3 +86,9 @@ func TestOutage(t *testing.T) {
 		enginetest.Outage(t, store, func() { server.Signal(syscall.SIGSTOP) }, func() { server.Signal(syscall.SIGCONT) }, 10*time.Second)
 	})
 }
+
+func TestManySessionsAndASoak(t *testing.T) {
+	_, store := open(t, servers.Redis(t).Address)
+	enginetest.Many(t, store)
+	enginetest.Soak(t, store)
+}

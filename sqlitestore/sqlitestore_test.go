@@ -1,8 +1,13 @@
 package sqlitestore_test
 
 import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,4 +80,71 @@ func TestExpiredRowsAreDeleted(t *testing.T) {
 
 func TestNodes(t *testing.T) {
 	enginetest.Nodes(t, open(t, filepath.Join(t.TempDir(), "x.db")))
+}
+
+func TestManySessionsAndASoak(t *testing.T) {
+	store := open(t, filepath.Join(t.TempDir(), "x.db"))
+	enginetest.Many(t, store)
+	enginetest.Soak(t, store)
+}
+
+// A backup is older than the wish to be forgotten: the log is replayed over it.
+func TestTheForgetLogIsReplayedOverABackup(t *testing.T) {
+	dir := t.TempDir()
+	path, backup := filepath.Join(dir, "x.db"), filepath.Join(dir, "backup.db")
+	logged := new(bytes.Buffer)
+	config := revisit.Config{
+		Keys: [][]byte{make([]byte, 32)}, Strategy: revisit.Cookie{}, Logger: slog.New(slog.NewTextHandler(logged, nil)),
+		Consent: func(*http.Request) revisit.Permission { return revisit.Restore },
+	}
+	visit := func(tracker *revisit.Tracker, cookie string) (id, next string) {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Cookie", cookie)
+		tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s, ok := revisit.FromContext(r.Context()); ok {
+				id = s.ID.String()
+			}
+		})).ServeHTTP(w, r)
+		next, _, _ = strings.Cut(w.Header().Get("Set-Cookie"), ";")
+		return id, next
+	}
+	with := func(path string) (*revisit.Tracker, func()) {
+		store, err := sqlitestore.Open(path, sqlitestore.Options{})
+		require.NoError(t, err)
+		config.Store = store
+		tracker, err := revisit.New(config)
+		require.NoError(t, err)
+		return tracker, func() {
+			require.NoError(t, tracker.Close())
+			require.NoError(t, store.Close())
+		}
+	}
+	tracker, done := with(path)
+	id, cookie := visit(tracker, "")
+	kept, other := visit(tracker, "")
+	done()
+	file, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(backup, file, 0o600))
+
+	tracker, done = with(path)
+	parsed, err := revisit.ParseID(id)
+	require.NoError(t, err)
+	require.NoError(t, tracker.Forget(t.Context(), parsed))
+	done()
+
+	tracker, done = with(backup)
+	defer done()
+	for line := range strings.Lines(logged.String()) {
+		if _, rest, ok := strings.Cut(line, `msg="revisit: forgotten" session=`); ok {
+			id, err := revisit.ParseID(strings.TrimSpace(rest))
+			require.NoError(t, err)
+			require.NoError(t, tracker.Forget(t.Context(), id))
+		}
+	}
+	again, _ := visit(tracker, cookie)
+	assert.NotEqual(t, id, again)
+	again, _ = visit(tracker, other)
+	assert.Equal(t, kept, again)
 }
