@@ -113,7 +113,8 @@
 // alone (Session.Unverified).
 //
 // [MemoryStore] is the default. It forgets everything with the process, those
-// who asked to be forgotten included.
+// who asked to be forgotten included. The modules sqlitestore, pgstore and
+// redisstore keep sessions in SQLite, PostgreSQL and Redis: see docs/stores.md.
 //
 // # Writing a Strategy
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -147,4 +148,49 @@ func TestManySessionsAndASoak(t *testing.T) {
 	_, store := open(t, tcp(servers.PostgreSQL(t)))
 	enginetest.Many(t, store)
 	enginetest.Soak(t, store)
+}
+
+// The questions of docs/stores.md can be asked, and are answered.
+func TestTheQuestionsOfTheDocumentation(t *testing.T) {
+	pool, store := open(t, tcp(servers.PostgreSQL(t)))
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	for i := range 3 {
+		r := revisit.Record{Version: 1, Created: now.Add(-time.Hour), LastSeen: now, LastHit: now, VisitStart: now, Expires: now.Add(time.Hour), Confirmed: i > 0, Visits: 2, Hits: 3, Via: "cookie",
+			Touches: []revisit.Touch{{Time: now, Landing: "/", Source: "newsletter", Medium: "mail", Campaign: "spring"}, {Time: now, Landing: "/", Source: "ad"}},
+			Values:  map[string]revisit.Value{"lead": {Text: "42", At: now}}}
+		r.ID[0], r.ID[6] = byte(i+1), 0x70
+		require.NoError(t, store.Save(t.Context(), r, 0))
+	}
+	page, err := os.ReadFile("../docs/stores.md")
+	require.NoError(t, err)
+	asked := 0
+	for _, block := range strings.Split(string(page), "```sql\n")[1:] {
+		question, _, _ := strings.Cut(block, "```")
+		rows, err := pool.Query(t.Context(), question)
+		require.NoError(t, err, question)
+		require.True(t, rows.Next(), "no answer: %s", question)
+		values, err := rows.Values()
+		require.NoError(t, err)
+		t.Log(values)
+		rows.Close()
+		require.NoError(t, rows.Err(), question)
+		asked++
+	}
+	assert.Equal(t, 5, asked)
+}
+
+// The database is not there yet when the process starts: pages are served, nobody
+// is recognised, and once it is there all goes on.
+func TestRefusedAtTheStart(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	server.Kill()
+	pool, err := pgxpool.New(t.Context(), tcp(server))
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	store := pgstore.New(pool, pgstore.Options{})
+	t.Cleanup(func() { store.Close() })
+	enginetest.Refused(t, store, func() {
+		server.Start(t)
+		require.NoError(t, pgstore.Migrate(t.Context(), pool))
+	})
 }

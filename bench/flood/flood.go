@@ -83,7 +83,7 @@ func (c Crowd) run(p policy) Result {
 	var found, asked, back, came int
 	total := c.Returning*c.Visits + c.Once + c.Newcomers
 	for i := range total {
-		now := span * time.Duration(i) / time.Duration(total)
+		now := time.Duration(float64(span) * float64(i) / float64(total))
 		for len(waiting) > 0 && waiting[0].at <= now {
 			came++
 			if p.visit(waiting[0].id, waiting[0].born, now) {

@@ -227,3 +227,20 @@ func Outage(t *testing.T, store revisit.Store, down, up func(), lasts time.Durat
 	}
 	t.Logf("%d rounds of %d pages while it was away; the slowest page took %v", rounds, len(browsers), slowest.Round(time.Millisecond))
 }
+
+// Refused has browsers come before the database is there, which up brings about.
+func Refused(t *testing.T, store revisit.Store, up func()) {
+	h := tracker(t, store, 500*time.Millisecond).Handler(page)
+	b := &browser{}
+	for range 5 {
+		if w := b.get(h, "/"); w.Code != 200 || b.cookie != "" {
+			t.Errorf("before the database is there: %d %q", w.Code, b.cookie)
+		}
+	}
+	up()
+	for _, b := range begin(t, h, 5) {
+		if r, err := store.Load(t.Context(), b.id); err != nil || r.Hits < 1 {
+			t.Errorf("afterwards: %d hits, %v", r.Hits, err)
+		}
+	}
+}
