@@ -147,25 +147,23 @@ const (
 	// A batch comes as one array a column.
 	batch = `unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
 		$8::boolean[], $9::boolean[], $10::bigint[], $11::bigint[], $12::text[], $13::jsonb[], $14::jsonb[], $15::uuid[], $16::jsonb[],
-		$17::integer[], $18::jsonb[], $19::uuid[])`
+		$17::integer[], $18::jsonb[], $19::uuid[]`
 
 	createAll = `INSERT INTO revisit_sessions AS s (` + columns + `)
-		SELECT * FROM ` + batch + ` AS b (` + columns + `) ORDER BY id
+		SELECT * FROM ` + batch + `) AS b (` + columns + `) ORDER BY id
 		ON CONFLICT (id) DO UPDATE SET ` + fromExcluded + ` WHERE s.expires <= now()
 		RETURNING s.id`
 
-	// The rows are locked in the order of their IDs, so that two batches cannot
-	// wait for each other; and then looked at again.
-	changeAll = `WITH b AS (SELECT * FROM ` + batch + ` AS b (` + columns + `)),
-		o AS (SELECT * FROM unnest($1::uuid[], $20::bigint[]) AS o (id, version)),
-		locked AS (SELECT s.id FROM revisit_sessions s JOIN o ON o.id = s.id AND o.version = s.version
-			WHERE s.expires > now() ORDER BY s.id FOR UPDATE OF s)
-		UPDATE revisit_sessions s SET version = b.version, created = b.created, last_seen = b.last_seen, last_hit = b.last_hit,
+	// The rows are locked in the order of their IDs first, by the statement before,
+	// so that two batches cannot wait for each other.
+	lockAll = `SELECT FROM revisit_sessions WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`
+
+	changeAll = `UPDATE revisit_sessions s SET version = b.version, created = b.created, last_seen = b.last_seen, last_hit = b.last_hit,
 		visit_start = b.visit_start, expires = b.expires, confirmed = b.confirmed, forgotten = b.forgotten, visits = b.visits, hits = b.hits,
 		via = b.via, touches = b.touches, "values" = b."values", merged_into = b.merged_into, absorbed = b.absorbed, joins = b.joins,
 		rivals = b.rivals, likely = b.likely
-		FROM b JOIN o ON o.id = b.id JOIN locked ON locked.id = b.id
-		WHERE s.id = b.id AND s.version = o.version
+		FROM ` + batch + `, $20::bigint[]) AS b (` + columns + `, old)
+		WHERE s.id = b.id AND s.version = b.old AND s.expires > now()
 		RETURNING s.id`
 )
 
@@ -354,18 +352,23 @@ func (s *Store) saveAll(ctx context.Context, statement string, changes []revisit
 		at[all[i].id] = i
 		errs[i] = revisit.ErrConflict
 	}
-	arguments := c.arguments()
-	if statement == createAll {
-		arguments = arguments[:len(arguments)-1]
-	}
-	rows, err := s.pool.Query(ctx, statement, arguments...)
-	if err == nil {
+	// All in one round trip, and one transaction.
+	var b pgx.Batch
+	mark := func(rows pgx.Rows) error {
 		var id [16]byte
-		_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
 			errs[at[id]] = nil
 			return nil
 		})
+		return err
 	}
+	if arguments := c.arguments(); statement == createAll {
+		b.Queue(createAll, arguments[:len(arguments)-1]...).Query(mark)
+	} else {
+		b.Queue(lockAll, c.id)
+		b.Queue(changeAll, arguments...).Query(mark)
+	}
+	err := s.pool.SendBatch(ctx, &b).Close()
 	if err != nil {
 		for _, i := range which {
 			errs[i] = fmt.Errorf("pgstore: %w", err)

@@ -6,6 +6,9 @@ package encoding
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/revisit-go/revisit"
@@ -55,26 +58,146 @@ type absorbed struct {
 	Hits   int64      `json:"h,omitempty"`
 }
 
-// Encode writes down all of a record but its ID and Version.
+// Encode writes down all of a record but its ID and Version. It is done for each
+// page view, so it goes without reflection.
 func Encode(r *revisit.Record) ([]byte, error) {
-	out := record{
-		Created: milli(r.Created), LastSeen: milli(r.LastSeen), LastHit: milli(r.LastHit), VisitStart: milli(r.VisitStart),
-		Expires: milli(r.Expires), Confirmed: r.Confirmed, Forgotten: r.Forgotten, Visits: r.Visits, Hits: r.Hits, Via: r.Via,
-		MergedInto: orNil(r.MergedInto), Rivals: r.Rivals, Joins: r.Joins, Likely: orNil(r.Likely),
-	}
-	for _, t := range r.Touches {
-		out.Touches = append(out.Touches, touch{milli(t.Time), t.Landing, t.Referrer, t.Source, t.Medium, t.Campaign, t.Term, t.Content, t.ID, t.Click})
+	w := writer{b: make([]byte, 0, 256)}
+	w.b = append(w.b, '{')
+	w.int("c", milli(r.Created), true)
+	w.int("s", milli(r.LastSeen), false)
+	w.int("h", milli(r.LastHit), false)
+	w.int("b", milli(r.VisitStart), false)
+	w.int("e", milli(r.Expires), true)
+	w.bool("y", r.Confirmed)
+	w.bool("x", r.Forgotten)
+	w.int("n", r.Visits, false)
+	w.int("i", r.Hits, false)
+	w.text("w", r.Via)
+	if len(r.Touches) > 0 {
+		w.name("t")
+		w.b = append(w.b, '[')
+		for i := range r.Touches {
+			t := &r.Touches[i]
+			w.open(i)
+			w.int("T", milli(t.Time), true)
+			w.text("L", t.Landing)
+			w.text("R", t.Referrer)
+			w.text("S", t.Source)
+			w.text("M", t.Medium)
+			w.text("C", t.Campaign)
+			w.text("K", t.Term)
+			w.text("N", t.Content)
+			w.text("I", t.ID)
+			w.text("G", t.Click)
+			w.b = append(w.b, '}')
+		}
+		w.b = append(w.b, ']')
 	}
 	if len(r.Values) > 0 {
-		out.Values = make(map[string]value, len(r.Values))
-		for key, v := range r.Values {
-			out.Values[key] = value{v.Text, milli(v.At)}
+		w.name("v")
+		w.b = append(w.b, '{')
+		for _, key := range slices.Sorted(maps.Keys(r.Values)) {
+			w.name(key)
+			w.b = append(w.b, '{')
+			w.text("t", r.Values[key].Text)
+			w.int("a", milli(r.Values[key].At), true)
+			w.b = append(w.b, '}')
+		}
+		w.b = append(w.b, '}')
+	}
+	w.id("m", r.MergedInto)
+	if len(r.Absorbed) > 0 {
+		w.name("a")
+		w.b = append(w.b, '[')
+		for i, a := range r.Absorbed {
+			w.open(i)
+			w.name("i")
+			w.string(a.ID.String())
+			w.int("v", a.Visits, false)
+			w.int("h", a.Hits, false)
+			w.b = append(w.b, '}')
+		}
+		w.b = append(w.b, ']')
+	}
+	if len(r.Rivals) > 0 {
+		w.name("r")
+		w.b = append(w.b, '[')
+		for i, id := range r.Rivals {
+			if i > 0 {
+				w.b = append(w.b, ',')
+			}
+			w.string(id.String())
+		}
+		w.b = append(w.b, ']')
+	}
+	w.int("j", int64(r.Joins), false)
+	w.id("l", r.Likely)
+	w.b = append(w.b, '}')
+	return w.b, w.err
+}
+
+// A writer appends members to an object; empty ones are left out.
+type writer struct {
+	b   []byte
+	err error
+}
+
+func (w *writer) open(i int) {
+	if i > 0 {
+		w.b = append(w.b, ',')
+	}
+	w.b = append(w.b, '{')
+}
+
+func (w *writer) name(name string) {
+	if w.b[len(w.b)-1] != '{' {
+		w.b = append(w.b, ',')
+	}
+	w.string(name)
+	w.b = append(w.b, ':')
+}
+
+func (w *writer) int(name string, v int64, always bool) {
+	if v != 0 || always {
+		w.name(name)
+		w.b = strconv.AppendInt(w.b, v, 10)
+	}
+}
+
+func (w *writer) bool(name string, v bool) {
+	if v {
+		w.name(name)
+		w.b = append(w.b, "true"...)
+	}
+}
+
+func (w *writer) text(name, v string) {
+	if v != "" {
+		w.name(name)
+		w.string(v)
+	}
+}
+
+func (w *writer) id(name string, id revisit.ID) {
+	if !id.IsZero() {
+		w.name(name)
+		w.string(id.String())
+	}
+}
+
+// string leaves what is not plain to encoding/json.
+func (w *writer) string(s string) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil {
+				w.err = err
+			}
+			w.b = append(w.b, quoted...)
+			return
 		}
 	}
-	for _, a := range r.Absorbed {
-		out.Absorbed = append(out.Absorbed, absorbed(a))
-	}
-	return json.Marshal(out)
+	w.b = append(append(append(w.b, '"'), s...), '"')
 }
 
 // Decode reads what Encode wrote.
@@ -109,13 +232,6 @@ func Decode(b []byte, id revisit.ID, version int64) (revisit.Record, error) {
 		r.Absorbed = append(r.Absorbed, revisit.Absorbed(a))
 	}
 	return r, nil
-}
-
-func orNil(id revisit.ID) *revisit.ID {
-	if id.IsZero() {
-		return nil
-	}
-	return &id
 }
 
 // milli is 0 for the zero time, and for 1970.

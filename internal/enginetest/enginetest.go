@@ -57,10 +57,10 @@ var page = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	}
 })
 
-func tracker(t testing.TB, store revisit.Store, flushEvery time.Duration) *revisit.Tracker {
+func tracker(t testing.TB, store revisit.Store, flushEvery, timeout time.Duration) *revisit.Tracker {
 	t.Helper()
 	tr, err := revisit.New(revisit.Config{
-		Keys: [][]byte{make([]byte, 32)}, Store: store, Strategy: revisit.Cookie{}, FlushEvery: flushEvery,
+		Keys: [][]byte{make([]byte, 32)}, Store: store, Strategy: revisit.Cookie{}, FlushEvery: flushEvery, StoreTimeout: timeout,
 		Consent: func(*http.Request) revisit.Permission { return revisit.Restore },
 		Logger:  slog.New(slog.DiscardHandler),
 	})
@@ -102,7 +102,7 @@ func Nodes(t *testing.T, store revisit.Store) {
 			var trackers []*revisit.Tracker
 			var nodes []http.Handler
 			for range 3 {
-				tr := tracker(t, store, flushEvery)
+				tr := tracker(t, store, flushEvery, time.Minute)
 				trackers, nodes = append(trackers, tr), append(nodes, tr.Handler(page))
 			}
 			browsers := begin(t, nodes[0], 8)
@@ -135,7 +135,7 @@ func Nodes(t *testing.T, store revisit.Store) {
 
 			trackers, nodes = nil, nil
 			for range 3 {
-				tr := tracker(t, store, flushEvery)
+				tr := tracker(t, store, flushEvery, time.Minute)
 				trackers, nodes = append(trackers, tr), append(nodes, tr.Handler(page))
 			}
 			for _, b := range browsers {
@@ -168,7 +168,7 @@ func Nodes(t *testing.T, store revisit.Store) {
 // it is back, which up does. Pages are served all the while, the visitors are
 // recognised, and each page view is counted once in the end.
 func Outage(t *testing.T, store revisit.Store, down, up func(), lasts time.Duration) {
-	tr := tracker(t, store, 500*time.Millisecond)
+	tr := tracker(t, store, 500*time.Millisecond, 0)
 	h := tr.Handler(page)
 	browsers := begin(t, h, 50)
 	round := func() (slowest time.Duration) {
@@ -230,7 +230,7 @@ func Outage(t *testing.T, store revisit.Store, down, up func(), lasts time.Durat
 
 // Refused has browsers come before the database is there, which up brings about.
 func Refused(t *testing.T, store revisit.Store, up func()) {
-	h := tracker(t, store, 500*time.Millisecond).Handler(page)
+	h := tracker(t, store, 500*time.Millisecond, 0).Handler(page)
 	b := &browser{}
 	for range 5 {
 		if w := b.get(h, "/"); w.Code != 200 || b.cookie != "" {

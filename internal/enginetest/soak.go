@@ -80,7 +80,7 @@ func Soak(t *testing.T, store revisit.Store) {
 	if os.Getenv("REVISIT_FULL") != "" {
 		lasts = time.Minute
 	}
-	tr := tracker(t, store, 200*time.Millisecond)
+	tr := tracker(t, store, 200*time.Millisecond, time.Minute)
 	h := tr.Handler(page)
 	state := func() (goroutines int, heap uint64) {
 		runtime.GC()
