@@ -20,8 +20,9 @@ import (
 // batchStore saves in batches, by one question.
 type batchStore struct {
 	*storetest.FaultyStore
+	under            revisit.Store
 	batches, changes atomic.Int64
-	lose             atomic.Bool // the answers of batches
+	lose             atomic.Bool // batches are done, whatever else fails, and the answers lost
 }
 
 func (s *batchStore) LoadAll(ctx context.Context, ids []revisit.ID) (all []revisit.Record, err error) {
@@ -38,10 +39,12 @@ func (s *batchStore) SaveAll(ctx context.Context, changes []revisit.Change) []er
 	s.changes.Add(int64(len(changes)))
 	errs := make([]error, len(changes))
 	for i, c := range changes {
-		errs[i] = s.Save(ctx, c.Record, c.Old)
-		if s.lose.Load() && errs[i] == nil {
+		if s.lose.Load() {
+			_ = s.under.Save(ctx, c.Record, c.Old)
 			errs[i] = storetest.ErrInjected
+			continue
 		}
+		errs[i] = s.Save(ctx, c.Record, c.Old)
 	}
 	return errs
 }
@@ -51,7 +54,7 @@ var _ revisit.Batcher = (*batchStore)(nil)
 // gathering makes trackers that gather, on one store in memory.
 func gathering(t *testing.T, every time.Duration, nodes int) (store *allStore, faulty *batchStore, trackers []*revisit.Tracker, handlers []http.Handler) {
 	store = newAllStore(t)
-	faulty = &batchStore{FaultyStore: storetest.Faulty(store, storetest.Faults{Latency: time.Millisecond})}
+	faulty = &batchStore{under: store, FaultyStore: storetest.Faulty(store, storetest.Faults{Latency: time.Millisecond})}
 	for range nodes {
 		tracker := newTracker(t, revisit.Config{Store: faulty, FlushEvery: every})
 		trackers = append(trackers, tracker)
@@ -142,9 +145,17 @@ func TestNodesThatGatherAgree(t *testing.T) {
 		assert.EqualValues(t, 302, record(t, store, first).Hits)
 		assert.Less(t, faulty.Saves(), int64(60))
 
+		// Not at the time of a flush, and with nothing to be flushed.
+		time.Sleep(2400 * time.Millisecond)
 		for _, h := range nodes {
 			b.handler = h
 			b.get("/")
+			b.get("/", fetch)
+		}
+		time.Sleep(5 * time.Second)
+		for _, h := range nodes {
+			b.handler = h
+			b.get("/", fetch)
 		}
 		id, _ := revisit.ParseID(idOf(first))
 		require.NoError(t, trackers[1].Forget(t.Context(), id))
@@ -154,7 +165,7 @@ func TestNodesThatGatherAgree(t *testing.T) {
 		for _, h := range nodes {
 			c := b.clone()
 			c.handler = h
-			assert.NotEqual(t, idOf(first), idOf(c.get("/")))
+			assert.NotEqual(t, idOf(first), idOf(c.get("/", fetch)))
 		}
 		time.Sleep(11 * time.Second)
 		assert.True(t, record(t, store, first).Forgotten, "nothing that had gathered brings it back")
@@ -167,10 +178,12 @@ func TestPageViewsWaitForTheStore(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		faults storetest.Faults
+		lose   bool
 	}{
-		{"it fails", storetest.Faults{Fail: 1}},
-		{"it does, and says that it failed", storetest.Faults{LoseAnswer: 1}},
-		{"it hangs", storetest.Faults{Latency: time.Minute}},
+		{"it fails", storetest.Faults{Fail: 1}, false},
+		{"it does, and says that it failed", storetest.Faults{LoseAnswer: 1}, true},
+		{"it does the batch, and then fails", storetest.Faults{Fail: 1}, true},
+		{"it hangs", storetest.Faults{Latency: time.Minute}, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			store, faulty, trackers, nodes := gathering(t, 10*time.Second, 1)
@@ -183,7 +196,7 @@ func TestPageViewsWaitForTheStore(t *testing.T) {
 				browsers[i].get("/")
 			}
 			faulty.Set(c.faults)
-			faulty.lose.Store(c.faults.LoseAnswer > 0)
+			faulty.lose.Store(c.lose)
 			for range 12 {
 				time.Sleep(5 * time.Second)
 				for i, b := range browsers {

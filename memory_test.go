@@ -80,7 +80,13 @@ func TestTombstonesAreNotEvicted(t *testing.T) {
 		require.NoError(t, m.Save(ctx, r, 0))
 	}
 	for i := range 1000 {
-		require.NoError(t, m.Save(ctx, plainRecord(1000+i, i%2 == 0), 0))
+		r := plainRecord(1000+i, i%2 == 0)
+		require.NoError(t, m.Save(ctx, r, 0))
+		if i%2 == 0 { // one who comes back, and is kept
+			r.Created = r.Created.Add(-time.Hour)
+			r.Version++
+			require.NoError(t, m.Save(ctx, r, r.Version-1))
+		}
 	}
 	for i := range 50 {
 		r, err := m.Load(ctx, plainRecord(i, false).ID)

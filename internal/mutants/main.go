@@ -25,7 +25,7 @@ var mutants = []mutant{
 	{"1: headers for CDNs are heeded", "carrier.go", "if speaksToCaches(name) {", "if false {", "CarrierRule"},
 	{"1: a 304 obeys the rule, too", "etag.go", "c.noStore || !c.carries()", "c.noStore", "Differential"},
 	{"1: links obey the rule", "link.go", "\tc := cachingOf(h)\n\tif !c.carries() {\n\t\treturn\n\t}", "\tc := cachingOf(h)", "ALinkObeys"},
-	{"1: a page with a ticket is private", "response.go", "\tif v.personal {\n\t\tforcePrivate(h)\n\t}", "", "InTheBody"},
+	{"1: a page with a ticket is private", "response.go", "if v.personal && !done {", "if false {", "InTheBody"},
 	{"1: no ticket after a public header", "tag.go", "v.attached && !v.sentPrivate || ", "", "InTheBody"},
 	{"1: Seal obeys the rule", "strategy.go", "!v.sealable(purpose) || !c.carries()", "!v.sealable(purpose)", "Differential|Shared"},
 
@@ -58,7 +58,7 @@ var mutants = []mutant{
 	{"3: a link does not confirm", "tracker.go", "c.claim = !leader.link", "c.claim = true", "Confirm"},
 	{"3: a form confirms", "tracker.go", "c.claim, c.via, c.stored = true, claims", "c.claim, c.via, c.stored = claims[0].via != viaForm, claims", "ALead"},
 	{"3: the landing page counts once", "ledger.go", "if c.landing && !begins {", "if false {", "Landing|WhatIsNotWrapped"},
-	{"3: a merge brings no direct touch", "ledger.go", "t.Referrer != \"\" && !within || len(root.Touches) == 0", "true", "JoinedPage"},
+	{"3: a merge brings no direct touch", "ledger.go", "t.Referrer != \"\" && !root.visiting(t.Time, l.visitGap) || len(root.Touches) == 0", "true", "JoinedPage"},
 	{"3: a tagged page loaded again is one click", "ledger.go", "t.campaign() && !sameClick(&root, &t)", "t.campaign()", "JoinedPage"},
 	{"3: a slow merge costs no page view", "tracker.go", "if errors.Is(err, context.DeadlineExceeded) && !claims[0].follows {", "if false {", "TakeLong"},
 	{"3: while a merge is under way the carriers stay", "strategy.go", "v.session.Unverified || v.unsettled || v.clearing.Load() {\n\t\treturn false", "v.session.Unverified || v.clearing.Load() {\n\t\treturn false", "TakeLong|CarriersStay"},
@@ -76,8 +76,8 @@ var mutants = []mutant{
 	{"4: the anchor asks where it is asked from", "beacon.go", "\t\tv.foreign = true\n\t\treturn\n", "", "FromAnotherSite"},
 	{"4: the anchor asks what for", "beacon.go", "site != \"\" && dest != \"image\" && dest != \"empty\"", "site == \"?\"", "FromAnotherSite"},
 	{"4: an old browser has to show it", "beacon.go", "\t_, ok := ownReferrer(r)\n\treturn ok", "\treturn true", "FromAnotherSite|ItsOwnOrigin"},
-	{"4: the frame answers its own origin", "beacon.go", "isSameOrigin(r) && (dest ==", "(dest ==", "ItsOwnOrigin"},
-	{"4: the frame answers frames", "beacon.go", "(dest == \"iframe\" || dest == \"frame\" || dest == \"\")", "true", "ItsOwnOrigin"},
+	{"4: the frame answers its own origin", "beacon.go", "isSameOrigin(r) && (dest == \"iframe\" ||", "(dest == \"iframe\" ||", "ItsOwnOrigin"},
+	{"4: the frame answers frames", "beacon.go", "isSameOrigin(r) && (dest == \"iframe\" || dest == \"frame\")", "isSameOrigin(r) && dest != \"?\"", "ItsOwnOrigin"},
 	{"4: a link is bound to the browser", "link.go", "\"User-Agent\", \"Accept-Language\"", "\"Accept-Language\"", "Bound|UsedOnce|Model"},
 	{"4: a link is bound to the language", "link.go", "\"User-Agent\", \"Accept-Language\"", "\"User-Agent\"", "Bound|UsedOnce"},
 	{"4: a link is bound to the network", "link.go", "return append(b, addressKey(r.RemoteAddr)...)", "return b", "Bound|UsedOnce"},
@@ -88,10 +88,10 @@ var mutants = []mutant{
 	{"4: other sites' pages are not answered", "tracker.go", "v.foreign = site == \"cross-site\" && !page", "v.foreign = false", "CrossSite|WhatMints"},
 
 	// 5. A forgotten session never returns.
-	{"5: a tombstone stops a hit", "ledger.go", "case err == nil && r.Forgotten:\n\t\t\treturn Record{}, ErrForgotten", "case false:", "Forget|Model"},
+	{"5: a tombstone stops a hit", "ledger.go", "case err == nil && r.Forgotten:\n\t\t\treturn Record{}, nil, ErrForgotten", "case false:", "Forget|Model"},
 	{"5: what was merged is forgotten with it", "ledger.go", "\t\tif err := bury(r.Absorbed); err != nil {\n\t\t\treturn false, err\n\t\t}\n", "", "Forget"},
 	{"5: aliases between are forgotten, too", "ledger.go", "path = append(path, r)\n", "_ = path\n", "ForgetTakes|ForgetByAnAlias|Row"},
-	{"5: tombstones are kept", "memory.go", "case r.Confirmed || r.Forgotten || !r.MergedInto.IsZero():", "case r.Confirmed:", "Tombstone"},
+	{"5: tombstones are kept", "memory.go", "!have.is(slotUsed) || have.is(slotListed) || have.is(slotForgotten):", "!have.is(slotUsed) || have.is(slotListed):", "Tombstone"},
 	{"5: what is not there can be forgotten", "ledger.go", "return l.reborn(id)\n", "return Record{}, ErrForgotten\n", "NotThere"},
 
 	// 6. A token not signed by our keys is worth nothing.
@@ -107,11 +107,19 @@ var mutants = []mutant{
 	{"7: no carrier without a session", "strategy.go", "if err := v.session.create(v.context.Context); err != nil {", "if v.session.create(v.context.Context); false {", "FailsOrHangs"},
 
 	// 8. Who has not been asked, or said no, leaves no trace.
+	{"7: page views wait for the store", "gather.go", "h.tried = tried\n\t\tg.park(id, h)", "h.tried = tried", "WaitForTheStore|Model"},
+	{"7: what waits is kept apart if it may have been saved", "gather.go", "if len(h.tried) > 0 {", "if false {", "WaitForTheStore|Model"},
+	{"7: Close saves what has gathered", "gather.go", "\tg.flush(ctx)\n\tg.mu.Lock()", "\t_ = ctx\n\tg.mu.Lock()", "Gather|CloseTells"},
+	{"3: what gathers meanwhile is not lost by a flush", "gather.go", "e.record, e.base, e.loaded = r, r.Version, at\n\tif e.hits > 0 {\n\t\tsince := e.gathered.changes(nil)\n\t\t_, _ = g.ledger.apply(&e.record, &since[0])\n\t}\n}", "e.record, e.base, e.loaded = r, r.Version, at\n\te.gathered = gathered{}\n}", "Gather|Agree|Model"},
+	{"5: a forgotten session has nothing in hand", "gather.go", "delete(g.entries, id)\n}\n\n// stale", "}\n\n// stale", "Agree"},
+	{"3: what begins a visit does not gather", "gather.go", "r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap", "r.LastHit.IsZero()", "DoesNotGather"},
+	{"3: a flood pushes out itself", "memory.go", "if !have.is(slotReturned) {\n\t\t\treturn n", "if true {\n\t\t\treturn n", "InAFlood"},
+	{"3: who asks twice at once has not returned", "memory.go", "case now.Sub(r.Created) >= returnGap:", "default:", "InAFlood"},
 	{"8: Unasked recognises nobody", "tracker.go", "case Recognise, Restore:", "case Unasked, Recognise, Restore:", "Trace"},
 	{"8: the anchor is cleared as pages are", "tracker.go", " || v.kind == kindAnchor && site == \"same-origin\"", "", "AsksForConsent"},
 	{"8: nobody else can have a visitor forgotten", "beacon.go", "http.NewCrossOriginProtection().Handler(forget)", "forget", "ForgetByTheBeacon"},
-	{"8: Deny forgets", "tracker.go", "if len(v.carriers) > 0 && t.deny(v) {", "if len(v.carriers) > 0 {", "SaysNo|ANo"},
-	{"8: Deny clears", "tracker.go", "if len(v.carriers) > 0 && t.deny(v) {\n\t\t\tv.clear()", "if len(v.carriers) > 0 && t.deny(v) {", "SaysNo"},
+	{"8: Deny forgets", "tracker.go", "if v.forgotten = t.deny(v); v.forgotten", "if v.forgotten = true; v.forgotten", "SaysNo|ANo"},
+	{"8: Deny clears", "tracker.go", "v.forgotten && len(v.carriers) > 0 {\n\t\t\tv.clear()", "v.forgotten && len(v.carriers) > 0 {", "SaysNo"},
 	{"8: a missing cookie is not made again", "strategy.go", "return v.permission == Restore", "return true", "Restore"},
 	{"8: what was forgotten is not given another session's cookie", "ledger.go", "if permission != Restore && leader < 0 {", "if false {", "IsNotRebuilt"},
 	{"8: withdrawn consent clears", "tracker.go", "(site == \"same-origin\" || site == \"none\")", "site == \"nowhere\"", "Unasked|Trace"},
