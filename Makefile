@@ -44,8 +44,8 @@ stores: ## on real databases
 
 # A fuzz run stops at the first input that fails, and keeps it in testdata/.
 fuzz:
-	@set -e; for f in $$($(GO) test -list '^Fuzz' . | grep ^Fuzz); do \
-		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s .; done
+	@set -e; for p in . ./ja4; do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
+		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$p; done; done
 
 browsers:
 	cd e2e && $(GO) test -race -shuffle=on -timeout 20m -v ./... | grep -v '^=== '; exit $${PIPESTATUS[0]}

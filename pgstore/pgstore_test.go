@@ -130,6 +130,7 @@ func TestExpiredRowsAreDeleted(t *testing.T) {
 func TestNodes(t *testing.T) {
 	_, store := open(t, tcp(servers.PostgreSQL(t)))
 	enginetest.Nodes(t, store)
+	enginetest.Merges(t, store)
 }
 
 // PostgreSQL is killed while visitors come, and started again; and it is paused.

@@ -2,6 +2,8 @@ package redisstore_test
 
 import (
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -72,6 +74,7 @@ func TestGolden(t *testing.T) {
 func TestNodes(t *testing.T) {
 	_, store := open(t, servers.Redis(t).Address)
 	enginetest.Nodes(t, store)
+	enginetest.Merges(t, store)
 }
 
 // Redis is killed while visitors come, and started again with what it had written
@@ -91,4 +94,39 @@ func TestManySessionsAndASoak(t *testing.T) {
 	_, store := open(t, servers.Redis(t).Address)
 	enginetest.Many(t, store)
 	enginetest.Soak(t, store)
+}
+
+// A cluster of three: each session is on the node of its key.
+func TestACluster(t *testing.T) {
+	var nodes []*servers.Server
+	var clients []rueidis.Client
+	for range 3 {
+		node := servers.Redis(t, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
+		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{node.Address}, DisableCache: true, ForceSingleClient: true})
+		require.NoError(t, err)
+		t.Cleanup(client.Close)
+		nodes, clients = append(nodes, node), append(clients, client)
+	}
+	ctx := t.Context()
+	for i, c := range clients {
+		from, to := int64(i*5462), int64(min(16383, (i+1)*5462-1))
+		require.NoError(t, c.Do(ctx, c.B().ClusterAddslotsrange().StartSlotEndSlot().StartSlotEndSlot(from, to).Build()).Error())
+		host, port, _ := strings.Cut(nodes[i].Address, ":")
+		n, err := strconv.ParseInt(port, 10, 64)
+		require.NoError(t, err)
+		require.NoError(t, clients[0].Do(ctx, clients[0].B().ClusterMeet().Ip(host).Port(n).Build()).Error())
+	}
+	for i, c := range clients {
+		require.Eventually(t, func() bool {
+			info, err := c.Do(ctx, c.B().ClusterInfo().Build()).ToString()
+			return err == nil && strings.Contains(info, "cluster_slots_ok:16384") && strings.Contains(info, "cluster_known_nodes:3")
+		}, time.Minute, 50*time.Millisecond, "node %d", i)
+	}
+	_, store := open(t, nodes[0].Address)
+	storetest.Run(t, func(*testing.T) revisit.Store { return store })
+	for i, c := range clients {
+		n, err := c.Do(ctx, c.B().Dbsize().Build()).AsInt64()
+		require.NoError(t, err)
+		assert.Positive(t, n, "node %d has some of the sessions", i)
+	}
 }

@@ -79,7 +79,9 @@ func TestExpiredRowsAreDeleted(t *testing.T) {
 }
 
 func TestNodes(t *testing.T) {
-	enginetest.Nodes(t, open(t, filepath.Join(t.TempDir(), "x.db")))
+	store := open(t, filepath.Join(t.TempDir(), "x.db"))
+	enginetest.Nodes(t, store)
+	enginetest.Merges(t, store)
 }
 
 func TestManySessionsAndASoak(t *testing.T) {

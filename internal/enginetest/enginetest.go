@@ -244,3 +244,58 @@ func Refused(t *testing.T, store revisit.Store, up func()) {
 		}
 	}
 }
+
+// Merges has three nodes meet the same two sessions in one browser, all at once:
+// they become one, with the page views of both.
+func Merges(t *testing.T, store revisit.Store) {
+	var nodes []http.Handler
+	for range 3 {
+		tr, err := revisit.New(revisit.Config{
+			Keys: [][]byte{make([]byte, 32)}, Store: store, StoreTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
+			Consent: func(*http.Request) revisit.Permission { return revisit.Restore },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { tr.Close() })
+		nodes = append(nodes, tr.Handler(page))
+	}
+	for range Times(5) {
+		var ids [2]revisit.ID
+		var cookie, tag string
+		for i := range ids {
+			b := &browser{}
+			w := b.get(nodes[i], "/")
+			var err error
+			if ids[i], err = revisit.ParseID(w.Header().Get("X-Id")); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				cookie = b.cookie
+			}
+			tag = w.Header().Get("Etag")
+			time.Sleep(2 * time.Millisecond) // one is older
+		}
+		var wg sync.WaitGroup
+		for n := range 9 {
+			wg.Go(func() {
+				r := httptest.NewRequest("GET", "/", nil)
+				r.Header.Set("Cookie", cookie)
+				r.Header.Set("If-None-Match", tag)
+				w := httptest.NewRecorder()
+				nodes[n%3].ServeHTTP(w, r)
+				if got := w.Header().Get("X-Id"); got != ids[0].String() {
+					t.Errorf("node %d knows %s, want %s", n%3, got, ids[0])
+				}
+			})
+		}
+		wg.Wait()
+		root, err := store.Load(t.Context(), ids[0])
+		if err != nil || root.Hits != 2+9 || len(root.Absorbed) != 1 {
+			t.Errorf("the older one: %+v, %v", root, err)
+		}
+		if alias, err := store.Load(t.Context(), ids[1]); err != nil || alias.MergedInto != ids[0] || alias.Hits != 0 {
+			t.Errorf("the younger one: %+v, %v", alias, err)
+		}
+	}
+}
