@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,10 @@ type gatherer struct {
 	mu      sync.Mutex
 	entries map[ID]*entry
 
+	forgotten map[ID]time.Time // by this node, within FlushEvery: what was read before is not learned
+
+	flushed atomic.Int64 // when, in Unix nanoseconds
+	arrived atomic.Int64 // flights
 	wake    chan struct{}
 	stop    func()
 	stopped chan struct{}
@@ -52,9 +57,11 @@ func (g *gathered) add(h gathered) {
 		return
 	}
 	touch := g.last.touch
-	if g.hits == 0 || h.last.at.After(g.last.at) {
+	alone := g.hits == 0
+	if alone || h.last.at.After(g.last.at) {
 		g.last = h.last
 	}
+	g.last.landing = g.last.landing && alone
 	if g.last.touch == (Touch{}) || touch.campaign() && !g.last.touch.campaign() {
 		g.last.touch = touch
 	}
@@ -74,7 +81,8 @@ func (g *gathered) changes(others []change) []change {
 // hitsOf returns the page views among changes.
 func hitsOf(changes []change) (h gathered) {
 	for _, c := range changes {
-		if c.hit {
+		// A landing page counts only if nothing of its visit has.
+		if c.hit && !(c.landing && h.hits > 0) {
 			h.add(gathered{hits: max(1, c.times), last: c})
 		}
 	}
@@ -88,12 +96,9 @@ const maxGathered = 1 << 17
 const batchLen = 500
 
 func newGatherer(l *ledger, every time.Duration) *gatherer {
-	g := &gatherer{ledger: l, every: every, max: maxGathered, entries: make(map[ID]*entry), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	g := &gatherer{ledger: l, every: every, max: maxGathered, entries: make(map[ID]*entry), forgotten: make(map[ID]time.Time), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
-	g.stop = sync.OnceFunc(func() {
-		cancel()
-		<-g.stopped
-	})
+	g.stop = cancel
 	go g.run(ctx)
 	return g
 }
@@ -110,7 +115,8 @@ func (g *gatherer) run(ctx context.Context) {
 		case <-ticker.C:
 		case <-g.wake:
 		}
-		g.flush(context.Background())
+		g.flush(ctx)
+		g.flushed.Store(time.Now().UnixNano())
 	}
 }
 
@@ -119,7 +125,12 @@ func (g *gatherer) close(d time.Duration) {
 	g.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	g.flush(ctx)
+	select {
+	case <-g.stopped:
+	case <-ctx.Done():
+	}
+	for ctx.Err() == nil && g.flush(ctx) { // what may have been saved goes one at a time
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, e := range g.entries {
@@ -139,7 +150,7 @@ func (l *ledger) isPlain(r *Record, c *change) bool {
 		return false
 	}
 	if !c.hit {
-		return true
+		return c.at.Sub(r.LastSeen) < seenEvery
 	}
 	if c.landing || r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap {
 		return false
@@ -186,6 +197,9 @@ func (g *gatherer) take(id ID) (lost []gathered, h gathered) {
 func (g *gatherer) learn(id ID, r Record, at time.Time, plain []change) (Record, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if since, ok := g.forgotten[r.ID]; ok && !at.After(since) {
+		return r, false
+	}
 	e := g.entries[r.ID]
 	if e == nil {
 		if len(g.entries) >= g.max {
@@ -216,6 +230,7 @@ func (g *gatherer) park(id ID, h gathered) {
 	if h.hits == 0 {
 		return
 	}
+	h.last.touch = h.last.touch.clone() // what a request has said must not be kept with all of it
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e := g.entries[id]
@@ -242,6 +257,9 @@ func (e *entry) keep(h gathered) {
 }
 
 func (g *gatherer) isFull() {
+	if time.Now().UnixNano()-g.flushed.Load() < int64(g.every/8) {
+		return // it would find the same
+	}
 	select {
 	case g.wake <- struct{}{}:
 	default:
@@ -253,6 +271,7 @@ func (g *gatherer) forget(id ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.entries, id)
+	g.forgotten[id] = time.Now()
 }
 
 // stale has the store asked about sessions.
@@ -279,8 +298,9 @@ func (g *gatherer) settle(ctx context.Context, id ID, changes []change) (Record,
 		}
 	}
 	lost, h := g.take(id)
-	for i, one := range lost {
+	for i := range lost {
 		known = false // the record that was read is of before
+		one := &lost[i]
 		if _, one.tried, err = l.commitFrom(ctx, id, one.changes(nil), nil, one.tried); err == nil {
 			continue
 		}
@@ -325,13 +345,17 @@ type flight struct {
 const flushLimit = 20
 
 // flush saves what was gathered, and drops what is not used any more. If the
-// store does not answer, the rest waits for the next flush.
-func (g *gatherer) flush(ctx context.Context) {
-	flights := g.depart()
+// store does not answer, the rest waits for the next flush. It reports whether it
+// has saved something.
+func (g *gatherer) flush(ctx context.Context) bool {
+	flights, before := g.depart(), g.arrived.Load()
 	slices.SortFunc(flights, func(a, b *flight) int { return bytes.Compare(a.change.Record.ID[:], b.change.Record.ID[:]) })
 	batcher, _ := g.ledger.store.(Batcher)
 	down := false
-	for part := range slices.Chunk(flights, batchLen) {
+	parts := slices.Collect(slices.Chunk(flights, batchLen))
+	// In any order, or those at the end would always be the ones to wait.
+	rand.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+	for _, part := range parts {
 		begin := time.Now()
 		if down = down || ctx.Err() != nil; down {
 			for _, f := range part {
@@ -344,6 +368,7 @@ func (g *gatherer) flush(ctx context.Context) {
 		}
 		down = !g.each(ctx, part, begin)
 	}
+	return g.arrived.Load() > before
 }
 
 // together saves those flights in one batch whose record is known, and returns
@@ -361,9 +386,7 @@ func (g *gatherer) together(ctx context.Context, b Batcher, flights []*flight, b
 	if len(all) == 0 {
 		return left
 	}
-	ctx, cancel := context.WithTimeout(ctx, flushLimit*g.ledger.timeout)
-	defer cancel()
-	errs, err := protect(g.ledger, ctx, func(ctx context.Context) ([]error, error) { return b.SaveAll(ctx, changes), nil })
+	errs, err := call(g, ctx, flushLimit*g.ledger.timeout, func(ctx context.Context) ([]error, error) { return b.SaveAll(ctx, changes), nil })
 	if err == nil && len(errs) != len(changes) {
 		err = errors.New("revisit: SaveAll has not answered for each change")
 	}
@@ -376,10 +399,10 @@ func (g *gatherer) together(ctx context.Context, b Batcher, flights []*flight, b
 			g.arrive(f, f.change.Record, begin)
 			continue
 		}
-		if !errors.Is(one, ErrConflict) {
-			g.ledger.count(one)
-			f.tried = append(f.tried, f.change.Record.Version) // it may have happened
-		}
+		g.ledger.count(one)
+		// It may have happened, also where the answer is a conflict: of a client that
+		// tries again by itself.
+		f.tried = append(f.tried, f.change.Record.Version)
 		left = append(left, f)
 	}
 	return left
@@ -389,37 +412,75 @@ func (g *gatherer) together(ctx context.Context, b Batcher, flights []*flight, b
 // answers.
 func (g *gatherer) each(ctx context.Context, flights []*flight, begin time.Time) bool {
 	var group sync.WaitGroup
-	var down atomic.Bool
+	var failed, saved atomic.Int64
+	// One that fails may be the record's own fault.
+	down := func() bool { return failed.Load() >= 3 && saved.Load() == 0 }
 	places := make(chan struct{}, 16)
 	for _, f := range flights {
 		places <- struct{}{}
 		group.Go(func() {
 			defer func() { <-places }()
-			if down.Load() {
+			if down() {
 				g.back(f)
 				return
 			}
-			once, cancel := context.WithTimeout(ctx, g.ledger.timeout)
-			defer cancel()
-			tried := f.tried
-			r, err := protect(g.ledger, once, func(ctx context.Context) (r Record, err error) {
-				r, tried, err = g.ledger.commitFrom(ctx, f.change.Record.ID, f.gathered.changes(nil), nil, tried)
-				return r, err
+			type outcome struct {
+				record Record
+				tried  []int64
+			}
+			o, err := call(g, ctx, g.ledger.timeout, func(ctx context.Context) (o outcome, err error) {
+				o.record, o.tried, err = g.ledger.commitFrom(ctx, f.change.Record.ID, f.gathered.changes(nil), nil, slices.Clone(f.tried))
+				return o, err
 			})
-			f.tried = tried
+			if o.tried != nil {
+				f.tried = o.tried
+			}
 			switch {
 			case err == nil:
-				g.arrive(f, r, begin)
+				saved.Add(1)
+				g.arrive(f, o.record, begin)
 			case errors.Is(err, ErrForgotten):
+				saved.Add(1)
 				g.forget(f.change.Record.ID)
 			default:
-				down.Store(true)
+				failed.Add(1)
 				g.back(f)
 			}
 		})
 	}
 	group.Wait()
-	return !down.Load()
+	return !down()
+}
+
+// call uses the store, and does not wait longer for it than that: a store that
+// ignores its context must not end all flushing.
+func call[T any](g *gatherer, ctx context.Context, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	done := make(chan result, 1)
+	go func() {
+		defer cancel()
+		value, err := protect(g.ledger, ctx, f)
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+	}
+	// It ended in time, or gives up with its context.
+	grace := time.NewTimer(g.ledger.timeout)
+	defer grace.Stop()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-grace.C:
+		var zero T
+		return zero, ctx.Err()
+	}
 }
 
 // depart takes what was gathered out of the entries: what may have been saved
@@ -428,6 +489,11 @@ func (g *gatherer) depart() (flights []*flight) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
+	for id, since := range g.forgotten {
+		if now.Sub(since) >= g.every {
+			delete(g.forgotten, id)
+		}
+	}
 	for id, e := range g.entries {
 		switch {
 		case e.flying:
@@ -448,6 +514,7 @@ func (g *gatherer) depart() (flights []*flight) {
 
 // arrive takes note that a flight was saved.
 func (g *gatherer) arrive(f *flight, r Record, at time.Time) {
+	g.arrived.Add(1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e := g.entries[f.change.Record.ID]
@@ -478,5 +545,9 @@ func (g *gatherer) back(f *flight) {
 		return
 	}
 	e.flying = false
-	e.keep(f.gathered)
+	if len(f.tried) > 0 {
+		e.keep(f.gathered)
+	} else {
+		e.add(f.gathered) // and the batch is tried again
+	}
 }

@@ -135,7 +135,7 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	// way back from a payment page or a login. A direct hit is a touch only if
 	// nothing came before it.
 	referral := begins && c.touch.Referrer != ""
-	if campaign || referral || r.LastHit.IsZero() && len(r.Touches) == 0 {
+	if !c.touch.Time.IsZero() && (campaign || referral || r.LastHit.IsZero() && len(r.Touches) == 0) {
 		r.Touches = withTouch(r.Touches, c.touch)
 	}
 	r.Hits += max(1, c.times)

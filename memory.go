@@ -197,9 +197,12 @@ func (m *MemoryStore) save(r *Record, old int64, now time.Time) error {
 	if r.Forgotten && s.tombs >= s.max && !(known && s.at(n).is(slotForgotten)) {
 		return ErrFull
 	}
-	if !known {
+	switch {
+	case !known:
 		n = s.room(r.Forgotten)
 		s.index[r.ID] = n
+	case s.at(n).is(slotForgotten) && !r.Forgotten && len(s.index)-s.tombs >= s.max:
+		s.remove(s.victim()) // a tombstone that has expired becomes a session
 	}
 	have := s.at(n)
 	s.count(have, -1)

@@ -256,3 +256,28 @@ func TestMergesThatTakeLongCostNoPageView(t *testing.T) {
 		}
 	}
 }
+
+// While it is not known how a merge ends, no carrier is brought to either session:
+// that would throw the evidence away.
+func TestTheCarriersStayWhileAMergeIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		slow := storetest.Faulty(store, storetest.Faults{})
+		b := newBrowser(newTracker(t, revisit.Config{Store: slow}).Handler(seen))
+		first := b.get("/old")
+		old := b.tags["/old"]
+		clear(b.cookies)
+		time.Sleep(time.Second)
+		second := b.get("/new")
+		slow.Set(storetest.Faults{Latency: 40 * time.Millisecond})
+		resp := b.clone().get("/old")
+		assert.Equal(t, idOf(second), idOf(resp), "the cookie's")
+		assert.Empty(t, resp.Cookies())
+		assert.Equal(t, 304, resp.StatusCode)
+		assert.Equal(t, old, resp.Header.Get("Etag"))
+		time.Sleep(5 * time.Second)
+		slow.Set(storetest.Faults{})
+		assert.Equal(t, idOf(first), idOf(b.get("/old")))
+		assert.EqualValues(t, 4, record(t, store, first).Hits)
+	})
+}

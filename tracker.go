@@ -439,8 +439,8 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change) (Record, s
 			agreed = agreement{id: claims[0].id}
 		}
 		if err != nil {
-			if !errors.Is(err, ErrForgotten) && !claims[0].follows {
-				t.ledger.park(id, change)
+			if !errors.Is(err, ErrForgotten) && t.ledger.gather != nil && (claims[0].follows || !t.ledger.park(id, change)) {
+				t.stats.drop(err)
 			}
 			return Record{}, "", err
 		}

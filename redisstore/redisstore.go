@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 
 	"github.com/redis/rueidis"
 
@@ -68,10 +69,12 @@ func version(v int64) string {
 
 // save compares the version and puts the value in place. The engine has expired
 // what is to count as absent.
-var save = rueidis.NewLuaScript(`
+const script = `
 if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
-return 1`)
+return 1`
+
+var save = rueidis.NewLuaScript(script)
 
 func (s *Store) key(id revisit.ID) string { return s.prefix + id.String() }
 
@@ -170,10 +173,11 @@ func (s *Store) LoadAll(ctx context.Context, ids []revisit.ID) ([]revisit.Record
 	return all, nil
 }
 
-// SaveAll implements revisit.Batcher: the scripts go out together.
+// SaveAll implements revisit.Batcher: the scripts go out together, each with its
+// text, so that a node which is away costs no other one its part.
 func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
 	errs := make([]error, len(changes))
-	calls := make([]rueidis.LuaExec, 0, len(changes))
+	commands := make(rueidis.Commands, 0, len(changes))
 	at := make([]int, 0, len(changes))
 	for i := range changes {
 		call, err := s.call(&changes[i].Record, changes[i].Old)
@@ -181,12 +185,13 @@ func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
 			errs[i] = err
 			continue
 		}
-		calls, at = append(calls, call), append(at, i)
+		command := s.client.B().Eval().Script(script).Numkeys(1).Key(call.Keys...).Arg(call.Args...).Build()
+		commands, at = append(commands, command), append(at, i)
 	}
-	if len(calls) == 0 {
+	if len(commands) == 0 {
 		return errs
 	}
-	for i, result := range save.ExecMulti(ctx, s.client, calls...) {
+	for i, result := range s.client.DoMulti(ctx, commands...) {
 		errs[at[i]] = answer(result)
 	}
 	return errs
@@ -199,7 +204,7 @@ func (s *Store) Sessions(ctx context.Context) iter.Seq2[revisit.Record, error] {
 		seen := make(map[revisit.ID]bool) // a scan may return a key twice
 		for _, node := range s.client.Nodes() {
 			for cursor := uint64(0); ; {
-				entry, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(s.prefix+"*").Count(500).Build()).AsScanEntry()
+				entry, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern.Replace(s.prefix)+"*").Count(500).Build()).AsScanEntry()
 				if err != nil {
 					if isReplica(err) {
 						break
@@ -209,7 +214,7 @@ func (s *Store) Sessions(ctx context.Context) iter.Seq2[revisit.Record, error] {
 				}
 				var ids []revisit.ID
 				for _, key := range entry.Elements {
-					if id, err := revisit.ParseID(key[len(s.prefix):]); err == nil && !seen[id] {
+					if id, err := revisit.ParseID(strings.TrimPrefix(key, s.prefix)); err == nil && !seen[id] {
 						seen[id] = true
 						ids = append(ids, id)
 					}
@@ -231,6 +236,9 @@ func (s *Store) Sessions(ctx context.Context) iter.Seq2[revisit.Record, error] {
 		}
 	}
 }
+
+// pattern has a prefix stand for itself in a pattern of Redis.
+var pattern = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
 
 // isReplica tells a node that has nothing of its own to say.
 func isReplica(err error) bool {
