@@ -61,7 +61,7 @@ var mutants = []mutant{
 	{"3: a merge brings no direct touch", "ledger.go", "t.Referrer != \"\" && !root.visiting(t.Time, l.visitGap) || len(root.Touches) == 0", "true", "JoinedPage"},
 	{"3: a tagged page loaded again is one click", "ledger.go", "t.campaign() && !sameClick(&root, &t)", "t.campaign()", "JoinedPage"},
 	{"3: a slow merge costs no page view", "tracker.go", "if errors.Is(err, context.DeadlineExceeded) && !claims[0].follows {", "if false {", "TakeLong"},
-	{"3: while a merge is under way the carriers stay", "strategy.go", "v.session.Unverified || v.unsettled || v.clearing.Load() {\n\t\treturn false", "v.session.Unverified || v.clearing.Load() {\n\t\treturn false", "TakeLong|CarriersStay"},
+	{"3: while a merge is under way the carriers stay", "tracker.go", "if v.unsettled && !v.clearing.Load() {", "if false {", "CarriersStay"},
 	{"3: a payment page's POST starts no session", "tracker.go", "if site == \"cross-site\" && v.request.Method != http.MethodGet {", "if false {", "Payment"},
 
 	// 4. Nobody is given somebody else's session.
