@@ -154,15 +154,18 @@ const (
 		ON CONFLICT (id) DO UPDATE SET ` + fromExcluded + ` WHERE s.expires <= now()
 		RETURNING s.id`
 
-	// A row that somebody else is changing is left out, and so no batch waits for
-	// another one, nor holds up the rest for it: it counts as a conflict.
-	changeAll = `WITH free AS MATERIALIZED (SELECT id FROM revisit_sessions WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE SKIP LOCKED)
-		UPDATE revisit_sessions s SET version = b.version, created = b.created, last_seen = b.last_seen, last_hit = b.last_hit,
+	// The rows are locked in the order of their IDs first, so that two batches cannot
+	// wait for each other. Nor do they wait long for a row that somebody else holds:
+	// meanwhile they hold up the sessions before it.
+	lockTimeout = `SET LOCAL lock_timeout = '50ms'`
+	lockAll     = `SELECT FROM revisit_sessions WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`
+
+	changeAll = `UPDATE revisit_sessions s SET version = b.version, created = b.created, last_seen = b.last_seen, last_hit = b.last_hit,
 		visit_start = b.visit_start, expires = b.expires, confirmed = b.confirmed, forgotten = b.forgotten, visits = b.visits, hits = b.hits,
 		via = b.via, touches = b.touches, "values" = b."values", merged_into = b.merged_into, absorbed = b.absorbed, joins = b.joins,
 		rivals = b.rivals, likely = b.likely
 		FROM ` + batch + `, $20::bigint[]) AS b (` + columns + `, old)
-		WHERE s.id = b.id AND s.version = b.old AND s.expires > now() AND s.id IN (SELECT id FROM free)
+		WHERE s.id = b.id AND s.version = b.old AND s.expires > now()
 		RETURNING s.id`
 )
 
@@ -351,18 +354,26 @@ func (s *Store) saveAll(ctx context.Context, statement string, changes []revisit
 		at[all[i].id] = i
 		errs[i] = revisit.ErrConflict
 	}
-	arguments := c.arguments()
-	if statement == createAll {
-		arguments = arguments[:len(arguments)-1]
-	}
-	rows, err := s.pool.Query(ctx, statement, arguments...)
-	if err == nil {
+	// One transaction, in one round trip.
+	mark := func(rows pgx.Rows) error {
 		var id [16]byte
-		_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
 			errs[at[id]] = nil
 			return nil
 		})
+		return err
 	}
+	var b pgx.Batch
+	if arguments := c.arguments(); statement == createAll {
+		b.Queue(createAll, arguments[:len(arguments)-1]...).Query(mark)
+	} else {
+		b.Queue(`BEGIN`)
+		b.Queue(lockTimeout)
+		b.Queue(lockAll, c.id)
+		b.Queue(changeAll, arguments...).Query(mark)
+		b.Queue(`COMMIT`)
+	}
+	err := s.pool.SendBatch(ctx, &b).Close()
 	if err != nil {
 		for _, i := range which {
 			errs[i] = fmt.Errorf("pgstore: %w", err)
