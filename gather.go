@@ -200,20 +200,11 @@ func (g *gatherer) learn(id ID, r Record, at time.Time, plain []change) (Record,
 	if since, ok := g.forgotten[r.ID]; ok && !at.After(since) {
 		return r, false
 	}
-	e := g.entries[r.ID]
+	e := g.entry(r.ID)
 	if e == nil {
-		if len(g.entries) >= g.max {
-			g.isFull()
-			return r, false
-		}
-		e = &entry{}
-		g.entries[r.ID] = e
+		return r, false
 	}
-	e.record, e.base, e.loaded = r, r.Version, at
-	if e.hits > 0 { // counted meanwhile
-		since := e.gathered.changes(nil)
-		_, _ = g.ledger.apply(&e.record, &since[0])
-	}
+	g.renew(e, r, at)
 	for i := range plain {
 		g.put(e, &plain[i])
 	}
@@ -233,17 +224,26 @@ func (g *gatherer) park(id ID, h gathered) {
 	h.last.touch = h.last.touch.clone() // what a request has said must not be kept with all of it
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	e := g.entry(id)
+	if e == nil {
+		g.ledger.stats.full.Add(h.hits)
+		return
+	}
+	e.keep(h)
+}
+
+// entry returns that of a session, a new one if need be; nil if there is no room.
+func (g *gatherer) entry(id ID) *entry {
 	e := g.entries[id]
 	if e == nil {
 		if len(g.entries) >= g.max {
 			g.isFull()
-			g.ledger.stats.full.Add(h.hits)
-			return
+			return nil
 		}
 		e = &entry{}
 		g.entries[id] = e
 	}
-	e.keep(h)
+	return e
 }
 
 // keep keeps what may have been saved apart from what was not.
@@ -529,6 +529,12 @@ func (g *gatherer) arrive(f *flight, r Record, at time.Time) {
 	if e.base != f.change.Old {
 		return // somebody has asked the store since
 	}
+	g.renew(e, r, at)
+}
+
+// renew gives an entry what the store has, asked at a time, and on top of it what
+// was counted meanwhile.
+func (g *gatherer) renew(e *entry, r Record, at time.Time) {
 	e.record, e.base, e.loaded = r, r.Version, at
 	if e.hits > 0 {
 		since := e.gathered.changes(nil)

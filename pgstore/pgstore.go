@@ -18,13 +18,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/internal/sweep"
 )
 
 //go:embed schema.sql
@@ -72,31 +72,10 @@ var (
 // New returns a store that uses the pool, which stays the caller's to close. Its
 // Close ends the goroutine that deletes expired rows.
 func New(pool *pgxpool.Pool, options Options) *Store {
-	s := &Store{pool: pool, stop: func() {}}
-	if options.SweepEvery == 0 {
-		options.SweepEvery = time.Minute
-	}
-	if options.SweepEvery > 0 {
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			ticker := time.NewTicker(options.SweepEvery)
-			defer ticker.Stop()
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case <-ticker.C:
-				}
-				_, _ = s.Sweep(ctx) // the next one does what this one could not
-			}
-		}()
-		s.stop = sync.OnceFunc(func() {
-			cancel()
-			<-done
-		})
-	}
+	s := &Store{pool: pool}
+	s.stop = sweep.Every(options.SweepEvery, func(ctx context.Context) {
+		_, _ = s.Sweep(ctx) // the next one does what this one could not
+	})
 	return s
 }
 

@@ -18,13 +18,13 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver
 
 	"github.com/revisit-go/revisit"
 	"github.com/revisit-go/revisit/internal/encoding"
+	"github.com/revisit-go/revisit/internal/sweep"
 )
 
 // Options are the options of a Store. The zero value is a good default.
@@ -98,7 +98,9 @@ func Open(path string, options Options) (*Store, error) {
 			return fail(err)
 		}
 	}
-	s.sweepEvery(options.SweepEvery)
+	s.stop = sweep.Every(options.SweepEvery, func(ctx context.Context) {
+		_, _ = s.Sweep(ctx) // the next one does what this one could not
+	})
 	return s, nil
 }
 
@@ -112,35 +114,6 @@ func open(path, mode string) (*sql.DB, error) {
 		return nil, err
 	}
 	return db, db.Ping()
-}
-
-func (s *Store) sweepEvery(every time.Duration) {
-	s.stop = func() {}
-	if every == 0 {
-		every = time.Minute
-	}
-	if every < 0 {
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(every)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-			_, _ = s.Sweep(ctx) // the next one does what this one could not
-		}
-	}()
-	s.stop = sync.OnceFunc(func() {
-		cancel()
-		<-done
-	})
 }
 
 // Close ends the sweeper and closes the file.
