@@ -32,8 +32,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"regexp"
 	"slices"
-	"strings"
 	"sync/atomic"
 )
 
@@ -73,7 +74,9 @@ type slotKey struct{}
 type slot struct{ hello atomic.Pointer[Hello] }
 
 // NewContext returns the context of a connection, with room for its fingerprint:
-// for servers that are no http.Server, together with Config.
+// for servers that are no http.Server, together with Config. For HTTP/3 by quic-go,
+// that is where quic.Transport.ConnContext is, and Config goes around
+// http3.ConfigureTLSConfig.
 func NewContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, slotKey{}, new(slot))
 }
@@ -216,14 +219,15 @@ func isAlphanumeric(c byte) bool {
 
 // list writes values in four hexadecimal digits each, with commas between.
 func list(values []uint16) string {
-	var b strings.Builder
+	const digits = "0123456789abcdef"
+	b := make([]byte, 0, 5*len(values))
 	for i, v := range values {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		fmt.Fprintf(&b, "%04x", v)
+		b = append(b, digits[v>>12], digits[v>>8&15], digits[v>>4&15], digits[v&15])
 	}
-	return b.String()
+	return string(b)
 }
 
 // hash is the first 12 digits of SHA-256.
@@ -234,3 +238,26 @@ func hash(s string, empty bool) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:6])
 }
+
+// FromProxy wraps a handler behind proxies that end TLS and say in a header field
+// which JA4 the client had. FromContext then finds it, without Raw and Stable. The
+// field is believed if Request.RemoteAddr is one of the proxies and it has the form
+// of a JA4; the proxies must write it on every request, or it is what the client
+// likes.
+//
+//	handler = ja4.FromProxy(handler, "X-JA4", netip.MustParsePrefix("10.0.0.0/8"))
+func FromProxy(next http.Handler, field string, proxies ...netip.Prefix) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		remote, err := netip.ParseAddrPort(r.RemoteAddr)
+		lines := r.Header.Values(field)
+		if err == nil && len(lines) == 1 && form.MatchString(lines[0]) &&
+			slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(remote.Addr().Unmap()) }) {
+			s := new(slot)
+			s.hello.Store(&Hello{JA4: lines[0]})
+			r = r.WithContext(context.WithValue(r.Context(), slotKey{}, s))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+var form = regexp.MustCompile(`^[tqd](13|12|11|10|s3|s2|d1|d2|d3|00)[di][0-9]{4}[0-9a-zA-Z]{2}_[0-9a-f]{12}_[0-9a-f]{12}$`)

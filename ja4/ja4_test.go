@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -51,20 +52,22 @@ type vector struct {
 }
 
 // Real ClientHellos, and what independent implementations say of them.
-func TestVectors(t *testing.T) {
+func TestJA4Vectors(t *testing.T) {
 	text, err := os.ReadFile("testdata/vectors.json")
 	require.NoError(t, err)
 	var vectors []vector
 	require.NoError(t, json.Unmarshal(text, &vectors))
 	require.NotEmpty(t, vectors)
 	for _, v := range vectors {
-		record, err := hex.DecodeString(v.Record)
-		require.NoError(t, err)
-		got := helloOf(t, record)
-		assert.Equal(t, v.Expected, got.JA4, v.ID)
-		if v.JA4R != "" {
-			assert.Equal(t, v.JA4R, got.Raw, v.ID)
-		}
+		t.Run(v.ID, func(t *testing.T) {
+			record, err := hex.DecodeString(v.Record)
+			require.NoError(t, err)
+			got := helloOf(t, record)
+			assert.Equal(t, v.Expected, got.JA4)
+			if v.JA4R != "" {
+				assert.Equal(t, v.JA4R, got.Raw)
+			}
+		})
 	}
 }
 
@@ -142,6 +145,63 @@ func TestWatch(t *testing.T) {
 	assert.Contains(t, plain.TLSConfig.NextProtos, "h2", "HTTP/2 goes on where nobody has said anything")
 	_, ok = ja4.FromContext(plain.ConnContext(t.Context(), nil))
 	assert.False(t, ok, "a connection without TLS")
+}
+
+// A proxy's word counts if it is one of ours and speaks in the right form.
+func TestFromProxy(t *testing.T) {
+	const good = "t13d1516h2_8daaf6152771_02713d6af862"
+	for _, c := range []struct {
+		name, remote string
+		lines        []string
+		ok           bool
+	}{
+		{"ours", "10.0.0.1:1", []string{good}, true},
+		{"ours, IPv4 in IPv6", "[::ffff:10.0.0.1]:1", []string{good}, true},
+		{"not ours", "198.51.100.7:1", []string{good}, false},
+		{"twice", "10.0.0.1:1", []string{good, good}, false},
+		{"none", "10.0.0.1:1", nil, false},
+		{"something else", "10.0.0.1:1", []string{"<script>"}, false},
+		{"and something else", "10.0.0.1:1", []string{good + "\n"}, false},
+		{"no address", "@", []string{good}, false},
+	} {
+		var got *ja4.Hello
+		ok := false
+		h := ja4.FromProxy(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got, ok = ja4.FromContext(r.Context()) }), "x-ja4", netip.MustParsePrefix("10.0.0.0/8"))
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = c.remote
+		r.Header["X-Ja4"] = c.lines
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		assert.Equal(t, c.ok, ok, c.name)
+		if c.ok {
+			assert.Equal(t, ja4.Hello{JA4: good}, *got, c.name)
+		}
+	}
+}
+
+// What a fingerprint costs on top of a handshake, which takes some 100 µs and more.
+func BenchmarkOf(b *testing.B) {
+	text, err := os.ReadFile("testdata/vectors.json")
+	require.NoError(b, err)
+	var vectors []vector
+	require.NoError(b, json.Unmarshal(text, &vectors))
+	var infos []*tls.ClientHelloInfo
+	for _, v := range vectors {
+		record, err := hex.DecodeString(v.Record)
+		require.NoError(b, err)
+		client, server := net.Pipe()
+		conn := tls.Server(server, &tls.Config{GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+			infos = append(infos, info)
+			return nil, io.EOF
+		}})
+		go func() { _, _ = client.Write(record); _, _ = io.Copy(io.Discard, client) }()
+		_ = conn.HandshakeContext(b.Context())
+		conn.Close()
+		client.Close()
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		ja4.Of(infos[i%len(infos)])
+	}
 }
 
 // Whatever a client sends: no panic, and a fingerprint of the right form.
