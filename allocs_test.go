@@ -12,6 +12,8 @@ import (
 	"github.com/revisit-go/revisit"
 )
 
+const underRace = false
+
 // discard is a ResponseWriter that costs nothing.
 type discard struct{ header http.Header }
 

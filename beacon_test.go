@@ -90,7 +90,7 @@ func (b *browser) join(page string, resp *http.Response, script bool) (joined *h
 // sessions returns the records of sessions, without aliases and tombstones.
 func (s *allStore) sessions(t *testing.T) (confirmed, all []revisit.Record) {
 	for _, r := range s.records(t) {
-		if r.Forgotten || !r.MergedInto.IsZero() {
+		if !r.IsSession() {
 			continue
 		}
 		all = append(all, r)
@@ -102,7 +102,7 @@ func (s *allStore) sessions(t *testing.T) (confirmed, all []revisit.Record) {
 }
 
 func newAllStore(t testing.TB) *allStore {
-	m := revisit.NewMemoryStore(revisit.MemoryOptions{})
+	m := revisit.NewMemoryStore(revisit.MemoryOptions{SweepEvery: 24 * time.Hour}) // bubbles sleep for years
 	t.Cleanup(func() { m.Close() })
 	return &allStore{Store: m, ids: make(map[revisit.ID]bool)}
 }
@@ -1397,4 +1397,21 @@ func TestATimeoutIsNoRace(t *testing.T) {
 	require.NoError(t, err)
 	resp.Body.Close()
 	<-done
+}
+
+// Nothing of a mail address or a credential in a page's path is kept, however it is
+// written and wherever it would be cut off.
+func TestNoPersonalPathIsKept(t *testing.T) {
+	for _, page := range []string{
+		"/#/reset/ann@example.com", "/#/join/eyJhbGciOiJIUzI1NiJ9", "/#/u/ann%40example.com", "/u/ann@example%2Ecom",
+		"/" + strings.Repeat("x", 245) + "/ann@example.com",
+	} {
+		store := newAllStore(t)
+		b := newBrowser(site(newTracker(t, revisit.Config{Store: store}), seen))
+		b.get(anchor, fetch, header("Revisit-Page", page))
+		_, all := store.sessions(t)
+		require.Len(t, all, 1, page)
+		require.Len(t, all[0].Touches, 1, page)
+		assert.Equal(t, "/", all[0].Touches[0].Landing, page)
+	}
 }

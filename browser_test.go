@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,7 +39,7 @@ func newTracker(t testing.TB, c revisit.Config) *revisit.Tracker {
 		c.Consent = grant(revisit.Restore)
 	}
 	if c.Store == nil {
-		m := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		m := revisit.NewMemoryStore(revisit.MemoryOptions{SweepEvery: 24 * time.Hour}) // bubbles sleep for years
 		t.Cleanup(func() { m.Close() })
 		c.Store = m
 	}
@@ -61,17 +62,20 @@ type browser struct {
 	bodies  map[string]string
 
 	blocksCookies bool
+	keepsNothing  bool
 	userAgent     string
+	language      string
+	address       string
 }
 
 func newBrowser(h http.Handler) *browser {
-	return &browser{h, map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}, false, ""}
+	return &browser{handler: h, cookies: map[string]string{}, tags: map[string]string{}, dates: map[string]string{}, bodies: map[string]string{}}
 }
 
 // clone returns a browser that goes on from where this one is.
 func (b *browser) clone() *browser {
 	c := newBrowser(b.handler)
-	c.blocksCookies, c.userAgent = b.blocksCookies, b.userAgent
+	c.blocksCookies, c.keepsNothing, c.userAgent, c.language, c.address = b.blocksCookies, b.keepsNothing, b.userAgent, b.language, b.address
 	for _, m := range [...][2]map[string]string{{c.cookies, b.cookies}, {c.tags, b.tags}, {c.dates, b.dates}, {c.bodies, b.bodies}} {
 		for key, value := range m[1] {
 			m[0][key] = value
@@ -113,6 +117,12 @@ func (b *browser) request(method, url string, kinds ...kind) *http.Request {
 	if b.userAgent != "" {
 		r.Header.Set("User-Agent", b.userAgent)
 	}
+	if b.language != "" {
+		r.Header.Set("Accept-Language", b.language)
+	}
+	if b.address != "" {
+		r.RemoteAddr = b.address
+	}
 	if len(pairs) > 0 {
 		r.Header.Set("Cookie", strings.Join(pairs, "; "))
 	}
@@ -145,6 +155,10 @@ func (b *browser) send(r *http.Request) *http.Response {
 	w := httptest.NewRecorder()
 	b.handler.ServeHTTP(w, r)
 	resp := w.Result()
+	if b.keepsNothing {
+		b.bodies[r.URL.String()] = w.Body.String()
+		return resp
+	}
 	for _, c := range resp.Cookies() {
 		if c.MaxAge < 0 || c.Value == "" || b.blocksCookies {
 			delete(b.cookies, c.Name)

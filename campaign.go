@@ -36,7 +36,7 @@ var clickIDs = [...]string{
 func (v *Visit) touch() Touch {
 	r := v.request
 	if v.kind == kindPage {
-		return touchOf(r, r.URL, headerValue(r.Header, "Referer"), v.now)
+		return v.tracker.touchOf(r, r.URL, headerValue(r.Header, "Referer"), v.now)
 	}
 	if v.page == "" {
 		return Touch{Time: v.now}
@@ -46,15 +46,15 @@ func (v *Visit) touch() Touch {
 	if err != nil {
 		return Touch{Time: v.now}
 	}
-	t := touchOf(r, page, v.referrer, v.now)
+	t := v.tracker.touchOf(r, page, v.referrer, v.now)
 	// A single-page application may have its routes in the fragment.
-	if route, _, _ := strings.Cut(fragment, "?"); strings.HasPrefix(route, "/") || strings.HasPrefix(route, "!/") {
+	if route, _, _ := strings.Cut(fragment, "?"); (strings.HasPrefix(route, "/") || strings.HasPrefix(route, "!/")) && !isPersonal(route) && !isPersonal(unescape(route)) {
 		t.Landing = clip(t.Landing + "#" + unescape(route))
 	}
 	// Whoever says yes on the second page has come by the first.
 	if v.landing && !t.campaign() {
 		if before, err := url.Parse(v.referrer); err == nil && len(v.referrer) <= maxReferrer && isOwn(before, r) {
-			if first := touchOf(r, before, "", v.now); first.campaign() {
+			if first := v.tracker.touchOf(r, before, "", v.now); first.campaign() {
 				return first
 			}
 		}
@@ -63,9 +63,10 @@ func (v *Visit) touch() Touch {
 }
 
 // touchOf returns what a page and its referrer say, at the host of r.
-func touchOf(r *http.Request, page *url.URL, referrer string, at time.Time) Touch {
-	t := Touch{Time: at, Landing: clip(page.EscapedPath())}
-	if t.Landing == "" {
+func (tr *Tracker) touchOf(r *http.Request, page *url.URL, referrer string, at time.Time) Touch {
+	path := page.EscapedPath()
+	t := Touch{Time: at, Landing: clip(path)}
+	if path == "" || isPersonal(path) || path != page.Path && isPersonal(page.Path) {
 		t.Landing = "/"
 	}
 	for rest := page.RawQuery; rest != ""; {
@@ -73,8 +74,8 @@ func touchOf(r *http.Request, page *url.URL, referrer string, at time.Time) Touc
 		pair, rest, _ = strings.Cut(rest, "&")
 		key, value, _ := strings.Cut(pair, "=")
 		if field := t.field(key); field != nil {
-			if *field == "" {
-				*field = clip(unescape(value))
+			if text := unescape(value); *field == "" && !isPersonal(text) {
+				*field = clip(text)
 			}
 		} else if t.Click == "" && slices.Contains(clickIDs[:], key) {
 			// Half a click identifier is none.
@@ -83,10 +84,13 @@ func touchOf(r *http.Request, page *url.URL, referrer string, at time.Time) Touc
 			}
 		}
 	}
-	if host, page, ok := externalReferrer(referrer, r.Host); ok {
-		t.Referrer = page
-		if !t.campaign() {
-			t.Source, t.Medium = host, "referral"
+	if host, page, ok := externalReferrer(referrer, r.Host, tr.ownHosts); ok {
+		kind := classify(host)
+		if kind.medium == pass {
+			return t
+		}
+		if t.Referrer = page; !t.campaign() {
+			t.Source, t.Medium = kind.source, kind.medium
 		}
 	}
 	return t
@@ -113,8 +117,24 @@ func (t *Touch) field(key string) *string {
 
 // campaign reports whether somebody tagged the link.
 func (t *Touch) campaign() bool {
-	return t.Campaign != "" || t.ID != "" || t.Click != "" || t.Source != "" && t.Medium != "referral"
+	if t.Campaign != "" || t.ID != "" || t.Click != "" {
+		return true
+	}
+	if t.Source == "" || t.Referrer == "" {
+		return t.Source != ""
+	}
+	// Source and Medium are what the referrer is, or somebody has tagged the link.
+	u, err := url.Parse(t.Referrer)
+	if err != nil {
+		return false
+	}
+	is := referrerKind{t.Medium, t.Source}
+	return is != classify(u.Hostname()) && is != referrerKind{"referral", u.Hostname()}
 }
+
+// IsDirect reports whether nothing says where the visitor came from: no campaign, no
+// referrer.
+func (t Touch) IsDirect() bool { return !t.campaign() && t.Referrer == "" && t.Source == "" }
 
 // sameCampaign reports whether two tagged touches speak of one click: the same
 // URL loaded once more, say.
@@ -158,33 +178,6 @@ func sameTouch(a, b Touch) bool {
 	}
 	a.Time = b.Time // one instant can be written in two ways
 	return a == b
-}
-
-// externalReferrer returns the host and the page of a Referer on another host.
-// The query, the fragment and credentials are left out: they are somebody
-// else's, and personal more often than not.
-func externalReferrer(referer, own string) (host, page string, ok bool) {
-	if referer == "" {
-		return "", "", false
-	}
-	// Most referrers are pages of this host: find that out without parsing.
-	if _, rest, ok := strings.Cut(referer, "://"); ok {
-		if authority, _, _ := strings.Cut(rest, "/"); authority == own {
-			return "", "", false
-		}
-	}
-	if len(referer) > maxReferrer {
-		return "", "", false
-	}
-	u, err := url.Parse(referer)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.EqualFold(u.Host, own) {
-		return "", "", false
-	}
-	host = clip(strings.ToLower(u.Hostname()))
-	if host == "" || !utf8.ValidString(u.Host) {
-		return "", "", false
-	}
-	return host, clip(u.Scheme + "://" + strings.ToLower(u.Host) + u.EscapedPath()), true
 }
 
 func unescape(s string) string {

@@ -1,17 +1,21 @@
 package revisit
 
 import (
+	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestTouches(t *testing.T) {
 	at := milli(time.Now())
+	tracker := &Tracker{ownHosts: []string{"shop.example"}}
 	long := strings.Repeat("é", 200)
 	for _, c := range []struct {
 		name, url, referer string
@@ -37,6 +41,19 @@ func TestTouches(t *testing.T) {
 		{"not UTF-8", "/?utm_source=%ff", "", Touch{Landing: "/"}},
 		{"too long", "/?utm_source=" + long, "", Touch{Landing: "/", Source: strings.Repeat("é", 128)}},
 		{"half a click is none", "/?gclid=" + strings.Repeat("x", 300), "", Touch{Landing: "/"}},
+		{"a mail address in a campaign", "/?utm_source=crm&utm_content=ann%40example.com&utm_term=ann@example.com", "", Touch{Landing: "/", Source: "crm"}},
+		{"a token in a campaign", "/?utm_source=crm&utm_content=eyJhbGciOiJIUzI1NiJ9.e30.x&utm_id=0123456789abcdef0123456789abcdef", "", Touch{Landing: "/", Source: "crm"}},
+		{"a UUID in a campaign", "/?utm_source=crm&utm_id=01890a5d-ac96-774b-bcce-b302099a8057", "", Touch{Landing: "/", Source: "crm"}},
+		{"a number in a campaign", "/?utm_source=crm&utm_id=17842345098&utm_content=@home", "", Touch{Landing: "/", Source: "crm", ID: "17842345098", Content: "@home"}},
+		{"a mail address in a path", "/unsubscribe/ann@example.com", "https://news.example/u/ann%40example.com/x", Touch{Landing: "/", Referrer: "https://news.example/", Source: "news.example", Medium: "referral"}},
+		{"a search engine", "/x", "https://www.google.co.uk/", Touch{Landing: "/x", Referrer: "https://www.google.co.uk/", Source: "google", Medium: "search"}},
+		{"a social network", "/x", "https://l.facebook.com/l.php?u=x", Touch{Landing: "/x", Referrer: "https://l.facebook.com/l.php", Source: "facebook", Medium: "social"}},
+		{"an assistant", "/x", "https://chatgpt.com/", Touch{Landing: "/x", Referrer: "https://chatgpt.com/", Source: "chatgpt", Medium: "ai"}},
+		{"a mailbox of a search engine", "/x", "https://mail.google.com/", Touch{Landing: "/x", Referrer: "https://mail.google.com/", Source: "gmail", Medium: "mail"}},
+		{"back from a payment", "/thanks", "https://www.paypal.com/checkout?token=1", Touch{Landing: "/thanks"}},
+		{"back from a login", "/", "https://accounts.google.com/", Touch{Landing: "/"}},
+		{"another host of ours", "/", "https://pay.shop.example/x", Touch{Landing: "/"}},
+		{"a host that ends like ours", "/", "https://myshop.example/x", Touch{Landing: "/", Referrer: "https://myshop.example/x", Source: "myshop.example", Medium: "referral"}},
 		{"a hostile referrer", "/", "javascript:alert(1)", Touch{Landing: "/"}},
 		{"no host", "/", "https:///x", Touch{Landing: "/"}},
 		{"an app", "/", "android-app://com.example/", Touch{Landing: "/"}},
@@ -47,7 +64,7 @@ func TestTouches(t *testing.T) {
 			r.Header.Set("Referer", c.referer)
 		}
 		c.want.Time = at
-		assert.Equal(t, c.want, touchOf(r, r.URL, c.referer, at), c.name)
+		assert.Equal(t, c.want, tracker.touchOf(r, r.URL, c.referer, at), c.name)
 	}
 }
 
@@ -71,21 +88,59 @@ func TestTheFirstTouchAndTheLatestAreKept(t *testing.T) {
 	assert.Equal(t, "earlier", late[0].Landing, "by time, whatever the order of arrival")
 }
 
+func TestReferrersAreKnown(t *testing.T) {
+	all, err := parseReferrers(referrersText)
+	require.NoError(t, err)
+	assert.Greater(t, len(all), 150)
+	for domain := range all {
+		assert.Equal(t, strings.ToLower(domain), domain)
+		assert.NotContains(t, strings.TrimSuffix(domain, ".*"), "*", domain)
+	}
+	for host, want := range map[string]referrerKind{
+		"google.com": {"search", "google"}, "www.google.de": {"search", "google"}, "www.google.com.au": {"search", "google"},
+		"google.evil.com": {"referral", "google.evil.com"}, "notgoogle.com": {"referral", "notgoogle.com"}, "google": {"referral", "google"},
+		"gemini.google.com": {"ai", "gemini"}, "accounts.google.com": {pass, "google"}, "de.search.yahoo.com": {"search", "yahoo"},
+		"yahoo.com": {"referral", "yahoo.com"}, "m.facebook.com": {"social", "facebook"}, "t.co": {"social", "x"}, "at.co": {"referral", "at.co"},
+		"": {"referral", ""}, ".": {"referral", "."}, "..": {"referral", ".."}, "co.uk": {"referral", "co.uk"}, "[::1]": {"referral", "[::1]"},
+		"outlook.live.com": {"mail", "outlook"}, "pay.amazon.co.uk": {pass, "amazonpay"}, "www.amazon.de": {"referral", "www.amazon.de"},
+		"hooks.stripe.com": {pass, "stripe"}, "www.perplexity.ai": {"ai", "perplexity"},
+	} {
+		assert.Equal(t, want, classify(host), host)
+	}
+	for _, bad := range []string{"search google", "pay x y.example", "search a a.example\nsearch b a.example"} {
+		_, err := parseReferrers(bad)
+		assert.Error(t, err, bad)
+	}
+}
+
+// What a link or a Referer says: never a panic, nothing longer than it may be, no mail
+// address, and the same from the same.
 func FuzzTouch(f *testing.F) {
-	f.Add("utm_source=a&gclid=b", "https://news.example/x")
-	f.Add("utm_source=%zz;=&&=", "https://%zz")
-	f.Fuzz(func(t *testing.T, query, referer string) {
-		r := httptest.NewRequest("GET", "https://shop.example/", nil)
-		r.URL.RawQuery = query
-		r.Header["Referer"] = []string{referer}
-		touch := touchOf(r, r.URL, referer, time.Now())
-		for _, s := range []string{touch.Landing, touch.Referrer, touch.Source, touch.Medium, touch.Campaign, touch.Term, touch.Content, touch.ID, touch.Click} {
-			if len(s) > maxTouchText || !utf8.ValidString(s) || strings.ContainsAny(s, "\x00\r\n") {
-				t.Fatalf("kept %q", s)
+	f.Add("/x?utm_source=a&gclid=b", "https://www.google.com/search?q=x")
+	f.Add("/?utm_term=%40%00&utm_term=b", "https://ann:secret@news.example/ann@example.com")
+	f.Fuzz(func(t *testing.T, target, referrer string) {
+		page, err := url.Parse(target)
+		if err != nil {
+			return
+		}
+		r := &http.Request{Host: "shop.example", URL: page, Header: http.Header{}}
+		tracker := &Tracker{ownHosts: []string{"pay.example"}}
+		got := tracker.touchOf(r, page, referrer, time.Time{})
+		for _, text := range got.texts() {
+			if len(*text) > maxTouchText || !utf8.ValidString(*text) || strings.ContainsAny(*text, "\x00\r\n") {
+				t.Errorf("kept %q", *text)
 			}
 		}
-		if strings.ContainsAny(touch.Referrer, "?#@") && !strings.ContainsAny(strings.SplitN(touch.Referrer, "://", 2)[1], "/") {
-			t.Fatalf("kept more than the page: %q", touch.Referrer)
+		for _, text := range []string{got.Source, got.Medium, got.Campaign, got.Term, got.Content, got.ID} {
+			if len(text) < maxTouchText && isPersonal(text) && got.Referrer == "" {
+				t.Errorf("%q is kept", text)
+			}
+		}
+		if got.IsDirect() != (got.Referrer == "" && got.Source == "" && !got.campaign()) || got != tracker.touchOf(r, page, referrer, time.Time{}) {
+			t.Errorf("%+v", got)
+		}
+		if _, authority, _ := strings.Cut(got.Referrer, "://"); strings.ContainsAny(strings.SplitN(authority, "/", 2)[0], "?#@") {
+			t.Errorf("kept more than the page: %q", got.Referrer)
 		}
 	})
 }

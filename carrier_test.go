@@ -41,6 +41,8 @@ func TestTheCarrierRule(t *testing.T) {
 		{http.Header{"Cache-Control": {`no-cache, stale-if-error=60`}}, nil},
 		{http.Header{"Cache-Control": {"no-transform"}}, nil},
 		{http.Header{"Cache-Control": {"unheard-of"}}, nil},
+		{http.Header{"Cache-Control": {"no-store, must-understand"}}, nil},
+		{http.Header{"Cache-Control": {"proxy-revalidate"}}, nil},
 		{http.Header{"Cache-Control": {""}}, nil},
 		{http.Header{"Cache-Control": {}}, nil},
 		{http.Header{"Expires": {"Thu, 01 Dec 1994 16:00:00 GMT"}}, nil},

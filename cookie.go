@@ -51,20 +51,25 @@ func (c Cookie) Attach(v *Visit, h http.Header, status int) {
 	if !v.Due("cookie") || v.New() && !v.navigation && !(status == http.StatusOK && v.seedable()) {
 		return
 	}
+	seconds := int64(v.Expires().Sub(v.now).Seconds())
+	if seconds < 1 {
+		return
+	}
 	if token, ok := v.Seal("cookie", h); ok {
-		seconds := int64(v.Expires().Sub(v.now).Seconds())
-		h.Add("Set-Cookie", c.line(token, seconds))
+		h.Add("Set-Cookie", c.line(token, "Max-Age="+strconv.FormatInt(seconds, 10)))
 	}
 }
 
 // Clear implements [Strategy].
 func (c Cookie) Clear(v *Visit, h http.Header, status int) {
-	if v.Carried("cookie") && allowPrivate(h) {
-		h.Add("Set-Cookie", c.line("", 0))
+	if v.Carried("cookie") && !v.freshening && allowPrivate(h) {
+		// Max-Age=0 works everywhere, but no server is to send it (RFC 6265bis, section 4.1.1).
+		h.Add("Set-Cookie", c.line("", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"))
 	}
 }
 
-func (c Cookie) line(token string, seconds int64) string {
+// line is the value of Set-Cookie, for as long as the attribute ends says.
+func (c Cookie) line(token, ends string) string {
 	domain, secure := "", "; Secure"
 	if c.Domain != "" {
 		domain = "; Domain=" + c.Domain
@@ -72,8 +77,7 @@ func (c Cookie) line(token string, seconds int64) string {
 	if c.Insecure {
 		secure = ""
 	}
-	return c.name() + "=" + token + "; Path=/" + domain + "; Max-Age=" + strconv.FormatInt(seconds, 10) +
-		"; HttpOnly" + secure + "; SameSite=Lax"
+	return c.name() + "=" + token + "; Path=/" + domain + "; " + ends + "; HttpOnly" + secure + "; SameSite=Lax"
 }
 
 func (c Cookie) name() string {
@@ -92,7 +96,8 @@ func (c Cookie) name() string {
 func (c Cookie) check() error {
 	var errs []error
 	name := c.name()
-	if (&http.Cookie{Name: name, Value: "x", Domain: c.Domain}).Valid() != nil {
+	if (&http.Cookie{Name: name, Value: "x", Domain: c.Domain}).Valid() != nil || len(name) > 256 ||
+		strings.HasPrefix(c.Domain, ".") || strings.HasSuffix(c.Domain, ".") {
 		errs = append(errs, fmt.Errorf("revisit: Cookie: Name %q or Domain %q is not valid in a cookie", name, c.Domain))
 	}
 	host := strings.HasPrefix(strings.ToLower(name), "__host-")
@@ -127,8 +132,12 @@ func (c *cookies) next() bool {
 			}
 			c.line, c.lines = c.lines[0], c.lines[1:]
 		}
-		var pair string
-		pair, c.line, _ = strings.Cut(c.line, ";")
+		pair := c.line
+		if end := strings.IndexByte(pair, ';'); end >= 0 { // cheaper than Cut
+			pair, c.line = pair[:end], pair[end+1:]
+		} else {
+			c.line = ""
+		}
 		pair = trimSpace(pair)
 		if len(pair) > len(c.name) && pair[len(c.name)] == '=' && pair[:len(c.name)] == c.name {
 			c.value = pair[len(c.name)+1:]

@@ -58,6 +58,10 @@
 // [Hybrid] looks at several, and brings all of a browser's carriers to one
 // session.
 //
+// [Fingerprint] guesses by what a request looks like, where no token came. It shares
+// sessions in offices, and loses who changes the network: see docs/fingerprint.md
+// before you use it. What it finds is written into no carrier.
+//
 // # Many pages, one visitor
 //
 // A tag belongs to one URL, so under ETag alone each page would be a visitor of
@@ -80,7 +84,9 @@
 // "private, no-cache" is added), or a bare no-cache, max-age=0, must-revalidate
 // or no-store (then private is added; no tag rides on no-store). Everything else
 // goes out as the handler has made it, and so does a response with
-// CDN-Cache-Control or its kin. So an asset that is public stays so, and a
+// CDN-Cache-Control or its kin. And none but the tag's own rides on a 304, a 206 or an
+// answer to HEAD, whose header may end in a page that a shared cache has stored before; so a
+// page that begins a session comes whole, also where the browser has it stored. So an asset that is public stays so, and a
 // middleware that makes a response public must stand inside of the Tracker's
 // Handler, not outside.
 //
@@ -104,6 +110,17 @@
 // the younger one's counts, touches and values, and the younger one becomes an
 // alias.
 //
+// # Visitors of another library
+//
+// A site that has recognised its visitors before keeps them with [Config].Adopt: see
+// docs/migrate.md.
+//
+// # Proxies and robots
+//
+// Behind a proxy [Config].ClientAddr says whose address counts, with [Forwarded]:
+// for fingerprints, and for the tickets of Tag and Field. Robots get no session and no
+// token: [Config].Bot, by default [IsBot].
+//
 // # Writing a Store
 //
 // A [Store] has two methods, Load and a compare-and-swap Save, and knows nothing
@@ -122,7 +139,8 @@
 // ([Visit.Offer]: without an offer no session is started). Attach writes a
 // carrier if one is due ([Visit.Due]), with a token from [Visit.Seal], which
 // applies the rule above. Clear takes away what was carried ([Visit.Carried]).
-// See the example of Strategy: it fits on a page.
+// See the example of Strategy: it fits on a page. A strategy for clients that carry
+// nothing calls [Visit.Match] instead, and Attach and Clear have nothing to do.
 //
 // # Errors
 //

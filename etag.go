@@ -161,14 +161,14 @@ func (e ETag) seed(v *Visit, h http.Header) {
 	if !ok {
 		return
 	}
+	if v.request.Method == http.MethodHead && (weak || content == "") {
+		return // there is no body to derive it from, or a stored page has the same date: see freshens
+	}
 	if content == "" {
 		switch v.body {
 		case bodyWhole:
 			content, weak = markHash+v.bodyHash, true
 		case bodyOpen:
-			if v.request.Method == http.MethodHead {
-				return // there is no body to derive it from
-			}
 			content, weak = markNonce+rand.Text()[:12], true
 		}
 	}
@@ -209,6 +209,10 @@ func (e ETag) echo(v *Visit, h http.Header, asked string) bool {
 		if v.ours("etag", tag.token) {
 			c.makePrivate(h)
 			h["Etag"] = []string{formatTag(tag.token, content, weak)}
+			if weak {
+				// By its date a cache would take this for somebody else's page: see freshens.
+				delete(h, "Last-Modified")
+			}
 			return true
 		}
 	}

@@ -192,6 +192,16 @@ func (g *gatherer) take(id ID) (lost []gathered, h gathered) {
 	return lost, h
 }
 
+// takeAll is take, which also says whether a flush has something of it under way.
+func (g *gatherer) takeAll(id ID) (lost []gathered, h gathered, flying bool) {
+	g.mu.Lock()
+	e := g.entries[id]
+	flying = e != nil && e.flying
+	g.mu.Unlock()
+	lost, h = g.take(id)
+	return lost, h, flying
+}
+
 // learn keeps what the store has of a session, asked at a time, and counts the
 // plain changes that came with the question.
 func (g *gatherer) learn(id ID, r Record, at time.Time, plain []change) (Record, bool) {
@@ -291,7 +301,7 @@ func (g *gatherer) settle(ctx context.Context, id ID, changes []change) (Record,
 	l, at := g.ledger, changes[0].at
 	have, err := l.read(ctx, id, at)
 	known := err == nil
-	if known && !have.Forgotten && have.MergedInto.IsZero() &&
+	if known && !l.isOver(&have, at) && have.MergedInto.IsZero() &&
 		!slices.ContainsFunc(changes, func(c change) bool { return !l.isPlain(&have, &c) }) {
 		if r, ok := g.learn(id, have, at, changes); ok {
 			return r, nil
@@ -396,6 +406,7 @@ func (g *gatherer) together(ctx context.Context, b Batcher, flights []*flight, b
 			one = errs[i]
 		}
 		if one == nil {
+			g.ledger.hit(&f.change.Record, f.gathered)
 			g.arrive(f, f.change.Record, begin)
 			continue
 		}

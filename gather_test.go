@@ -212,7 +212,7 @@ func TestPageViewsWaitForTheStore(t *testing.T) {
 			for i := range browsers {
 				assert.EqualValues(t, 15, record(t, store, first[i]).Hits, "%s: %d", c.name, i)
 			}
-			assert.Equal(t, map[string]int64{"timeout": 0, "busy": 0, "store": 0, "full": 0, "closed": 0}, trackers[0].Stats().Dropped)
+			assert.Equal(t, map[string]int64{"timeout": 0, "busy": 0, "store": 0, "full": 0, "closed": 0, "hook": 0}, trackers[0].Stats().Dropped)
 		})
 	}
 }

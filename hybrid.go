@@ -1,6 +1,9 @@
 package revisit
 
-import "net/http"
+import (
+	"errors"
+	"net/http"
+)
 
 // Hybrid tries all of the given strategies, and looks at each: what one
 // request claims is one browser. The order is the order of trust: where the
@@ -36,6 +39,17 @@ func (h hybrid) Clear(v *Visit, header http.Header, status int) {
 	for _, s := range h {
 		s.Clear(v, header, status)
 	}
+}
+
+// check is called by New.
+func (h hybrid) check() error {
+	all := leaves(h)
+	for i, s := range all {
+		if _, ok := s.(Fingerprint); ok && i < len(all)-1 {
+			return errors.New("revisit: Hybrid: Fingerprint comes last: it speaks where no other does")
+		}
+	}
+	return nil
 }
 
 // leaves returns the strategies that s is made of, in the order of trust.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -18,16 +19,23 @@ import (
 // says that the write has happened, whatever the answer was (an answer may be
 // lost, and clients of databases retry by themselves).
 type ledger struct {
-	store    Store
-	memory   *MemoryStore // the store, if it is one that never blocks and needs no deadline
-	lifetime time.Duration
-	visitGap time.Duration
-	timeout  time.Duration
-	logger   *slog.Logger
-	stats    *counters
+	store     Store
+	memory    *MemoryStore // the store, if it is one that never blocks and needs no deadline
+	lifetime  time.Duration
+	retention time.Duration
+	visitGap  time.Duration
+	timeout   time.Duration
+	logger    *slog.Logger
+	stats     *counters
 
 	turns
+	hooks  hooks
 	gather *gatherer // nil without Config.FlushEvery
+
+	saltsMu sync.Mutex
+	salts   map[string]salts // by purpose
+
+	saltsClosed bool
 }
 
 const (
@@ -69,7 +77,7 @@ var (
 	ErrForgotten = errors.New("revisit: the session was forgotten")
 
 	errEnded   = fmt.Errorf("%w: its lifetime is over", ErrForgotten)
-	errApart   = errors.New("revisit: these sessions are not merged")
+	errApart   = ErrApart
 	errCorrupt = errors.New("revisit: an alias points to a younger session")
 )
 
@@ -98,7 +106,7 @@ func (l *ledger) apply(r *Record, c *change) (dirty bool, err error) {
 		return false, nil
 	}
 	if c.claim && !r.Confirmed {
-		r.Confirmed, r.Expires = true, l.end(r.ID)
+		r.Confirmed, r.Expires = true, l.keep(r.ID)
 		dirty = true
 	}
 	if c.hit {
@@ -118,8 +126,9 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 		last = r.Touches[n-1]
 	}
 	begins := r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap
-	// A tagged URL that is loaded again in the same visit is no new click.
-	campaign := c.touch.campaign() && (begins || !c.touch.sameCampaign(&last))
+	// A tagged URL that is loaded again in the same visit is no new click, and one with
+	// a click identifier never is: from a bookmark, say, or a tab that was restored.
+	campaign := c.touch.campaign() && (begins || !c.touch.sameCampaign(&last)) && !r.hasClick(c.touch.Click)
 	if c.landing && !begins {
 		// A page of this visit was counted. What is new is where it came from.
 		if campaign {
@@ -134,13 +143,18 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	// A referrer counts where a visit begins: in the middle of one it is the
 	// way back from a payment page or a login. A direct hit is a touch only if
 	// nothing came before it.
-	referral := begins && c.touch.Referrer != ""
+	referral := begins && c.touch.Referrer != "" && !r.hasClick(c.touch.Click)
 	if !c.touch.Time.IsZero() && (campaign || referral || r.LastHit.IsZero() && len(r.Touches) == 0) {
 		r.Touches = withTouch(r.Touches, c.touch)
 	}
 	r.Hits += max(1, c.times)
 	r.LastHit = later(r.LastHit, c.at)
 	return true
+}
+
+// hasClick reports whether a click identifier was seen before.
+func (r *Record) hasClick(click string) bool {
+	return click != "" && slices.ContainsFunc(r.Touches, func(t Touch) bool { return t.Click == click })
 }
 
 // Limits of what Session.Set keeps.
@@ -196,8 +210,8 @@ func (l *ledger) mint(c *change) Record {
 // lost or evicted it, or it had expired before it was confirmed. A session past
 // its lifetime is not born again, though its younger aliases have tokens yet.
 func (l *ledger) reborn(id ID) (Record, error) {
-	r := Record{ID: id, Created: id.Time(), Expires: l.end(id)}
-	if !time.Now().Before(r.Expires) {
+	r := Record{ID: id, Created: id.Time(), Expires: l.keep(id)}
+	if !time.Now().Before(l.end(id)) {
 		return r, errEnded
 	}
 	return r, nil
@@ -205,6 +219,15 @@ func (l *ledger) reborn(id ID) (Record, error) {
 
 // end is when the tokens of a session end.
 func (l *ledger) end(id ID) time.Time { return id.Time().Add(l.lifetime) }
+
+// keep is until when what is known of a session is kept.
+func (l *ledger) keep(id ID) time.Time { return id.Time().Add(l.retention) }
+
+// isOver reports whether no token leads to a session any more: it was forgotten, or
+// renewed, or its lifetime is over, though its aliases have tokens yet.
+func (l *ledger) isOver(r *Record, at time.Time) bool {
+	return r.Forgotten || r.Joins == renewed || !at.Before(l.end(r.ID))
+}
 
 // create saves a new session. It returns ErrForgotten if a tombstone is there.
 func (l *ledger) create(ctx context.Context, r Record) (Record, error) {
@@ -217,6 +240,13 @@ func (l *ledger) create(ctx context.Context, r Record) (Record, error) {
 		return Record{}, err
 	}
 	l.stats.created.Add(1)
+	if r.Hits > 0 {
+		last := gathered{hits: r.Hits, last: change{at: r.LastHit}}
+		if n := len(r.Touches); n > 0 {
+			last.last.touch = r.Touches[n-1]
+		}
+		l.hit(&r, last)
+	}
 	return r, nil
 }
 
@@ -272,9 +302,9 @@ func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *
 		switch {
 		case err == nil && slices.Contains(tried, r.Version):
 			// A Save whose answer was lost.
-			l.saved(wasConfirmed, &r)
+			l.kept(wasConfirmed, &r, changes)
 			return r, nil, nil
-		case err == nil && r.Forgotten:
+		case err == nil && l.isOver(&r, changes[0].at):
 			return Record{}, nil, ErrForgotten
 		case err == nil && !r.MergedInto.IsZero():
 			root, err := l.absorb(ctx, r)
@@ -288,8 +318,11 @@ func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *
 				continue
 			}
 			if id, r = root.ID, root; slices.Contains(tried, r.Version) {
-				l.saved(wasConfirmed, &r)
+				l.kept(wasConfirmed, &r, changes)
 				return r, nil, nil
+			}
+			if l.isOver(&r, changes[0].at) {
+				return Record{}, nil, ErrForgotten
 			}
 		case errors.Is(err, ErrNotFound):
 			if r, err = l.reborn(id); err != nil {
@@ -317,7 +350,7 @@ func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *
 		}
 		r.Version = newVersion()
 		if err = l.write(ctx, &r, old, changes[0].at); err == nil {
-			l.saved(wasConfirmed, &r)
+			l.kept(wasConfirmed, &r, changes)
 			return r, nil, nil
 		}
 		tried = append(tried, r.Version)
@@ -339,7 +372,11 @@ func (l *ledger) pause(ctx context.Context, conflicts int) {
 	if conflicts < 8 || l.memory != nil {
 		return
 	}
-	timer := time.NewTimer(rand.N(time.Duration(min(conflicts, 100)) * 100 * time.Microsecond))
+	sleep(ctx, rand.N(time.Duration(min(conflicts, 100))*100*time.Microsecond))
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -388,6 +425,10 @@ type claim struct {
 
 	link  bool // a link ticket, which is honoured
 	joins int  // while this is the session's count
+
+	end time.Time // of an alias that has no tokens; zero for others
+
+	known bool // the application says so, there is nothing to be suspected
 }
 
 // An agreement is the session that claims speak for, and the index of the claim
@@ -490,15 +531,30 @@ func (l *ledger) honour(ctx context.Context, c claim) (Record, error) {
 	}
 }
 
+// root returns the record that the alias of id leads to, as it stands in the store.
+func (l *ledger) root(ctx context.Context, id ID) (r Record, err error) {
+	for {
+		if r, err = l.store.Load(ctx, id); err != nil || r.MergedInto.IsZero() {
+			return r, err
+		}
+		id = r.MergedInto
+	}
+}
+
 // trace returns the record of id itself and the one of the session that it
 // belongs to, which is the same if it was not merged.
 func (l *ledger) trace(ctx context.Context, id ID) (own, root Record, err error) {
 	for {
-		own, err = l.load(ctx, id)
-		if err != nil || own.MergedInto.IsZero() {
+		if own, err = l.load(ctx, id); err != nil {
 			return own, own, err
 		}
-		root, err = l.absorb(ctx, own)
+		root = own
+		if !own.MergedInto.IsZero() {
+			root, err = l.absorb(ctx, own)
+		}
+		if err == nil && l.isOver(&root, time.Now()) {
+			err = ErrForgotten
+		}
 		if err == nil || !errors.Is(err, errApart) && !errors.Is(err, ErrConflict) {
 			return own, root, err
 		}
@@ -590,7 +646,9 @@ func (l *ledger) merge(ctx context.Context, root, rival ID, c claim, permission 
 		}
 		alias, old := younger, younger.Version
 		alias.MergedInto, alias.Version = older.ID, newVersion()
-		alias.Expires = l.end(alias.ID) // as long as its tokens
+		if alias.Expires = l.keep(alias.ID); !c.end.IsZero() { // longer than its tokens: orders have its ID
+			alias.Expires = c.end
+		}
 		if tag.ID == younger.ID {
 			alias.Rivals, alias.Joins = met.Rivals, met.Joins
 		}
@@ -615,6 +673,7 @@ func (l *ledger) merge(ctx context.Context, root, rival ID, c claim, permission 
 // was used already.
 func (c *claim) meets(own Record, rival ID) (met Record, ok bool) {
 	switch {
+	case c.known:
 	case c.link && own.Joins != c.joins:
 		return own, false
 	case c.link:
@@ -658,6 +717,10 @@ func (l *ledger) shorten(ctx context.Context, r *Record) error {
 		if dropped := i - len(next.Absorbed); dropped == 4 || i == 16 {
 			next.Absorbed = append(next.Absorbed, r.Absorbed[i:]...)
 			break
+		}
+		if a.Untold {
+			next.Absorbed = append(next.Absorbed, a)
+			continue
 		}
 		alias, err := l.store.Load(ctx, a.ID)
 		switch {
@@ -736,6 +799,7 @@ func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
 				l.stats.merged.Add(1)
 			}
 			l.saved(root.Confirmed, &next)
+			l.tell(&next)
 			root = next
 		}
 		if !isEmpty(&alias) || alias.MergedInto != root.ID {
@@ -754,7 +818,7 @@ func (l *ledger) absorbed(root, alias Record) Record {
 	next := root
 	next.Version = newVersion()
 
-	own := Absorbed{ID: alias.ID, Visits: alias.Visits, Hits: alias.Hits}
+	own := Absorbed{ID: alias.ID, Visits: alias.Visits, Hits: alias.Hits, Untold: l.hooks.onMerge != nil}
 	for _, a := range alias.Absorbed {
 		own.Visits -= a.Visits
 		own.Hits -= a.Hits
@@ -768,13 +832,16 @@ func (l *ledger) absorbed(root, alias Record) Record {
 	next.Absorbed = slices.Clone(root.Absorbed)
 	for _, a := range append([]Absorbed{own}, alias.Absorbed...) {
 		i := slices.IndexFunc(next.Absorbed, func(b Absorbed) bool { return a.ID == b.ID })
-		if i < 0 {
+		isNew := i < 0
+		if isNew {
 			i = len(next.Absorbed)
 			next.Absorbed = append(next.Absorbed, Absorbed{ID: a.ID})
 		}
 		// More than is known of it comes from a session between, whose own merge
 		// was not finished, or from an alias that the store had lost.
-		if have := &next.Absorbed[i]; a.Hits > have.Hits {
+		if have := &next.Absorbed[i]; isNew || a.Hits > have.Hits {
+			// An alias that the store had lost has something new to be moved.
+			have.Untold = have.Untold || a.Untold
 			next.Visits += max(0, a.Visits-have.Visits)
 			next.Hits += a.Hits - have.Hits
 			have.Visits, have.Hits = max(a.Visits, have.Visits), a.Hits
@@ -806,7 +873,9 @@ func (l *ledger) absorbed(root, alias Record) Record {
 		}
 	}
 	next.LastSeen = later(root.LastSeen, alias.LastSeen)
-	next.Joins = max(root.Joins, alias.Joins)
+	if next.Joins != renewed {
+		next.Joins = max(root.Joins, alias.Joins)
+	}
 	for _, id := range alias.Rivals {
 		if len(next.Rivals) >= maxRivals {
 			break
@@ -816,7 +885,7 @@ func (l *ledger) absorbed(root, alias Record) Record {
 		}
 	}
 	if alias.Confirmed && !root.Confirmed {
-		next.Confirmed, next.Expires = true, l.end(root.ID)
+		next.Confirmed, next.Expires = true, l.keep(root.ID)
 	}
 	return next
 }
@@ -855,7 +924,7 @@ func isEmpty(alias *Record) bool {
 // emptied returns an alias without the data, which its root has.
 func (l *ledger) emptied(alias Record, root ID) Record {
 	return Record{
-		ID: alias.ID, Version: newVersion(), Created: alias.Created, LastSeen: alias.LastSeen, Expires: l.end(alias.ID),
+		ID: alias.ID, Version: newVersion(), Created: alias.Created, LastSeen: alias.LastSeen, Expires: alias.Expires,
 		Confirmed: alias.Confirmed, Via: alias.Via, MergedInto: root, Rivals: alias.Rivals, Joins: alias.Joins,
 	}
 }
@@ -899,6 +968,9 @@ func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
 		if err := bury(r.Absorbed); err != nil {
 			return false, err
 		}
+		if err := l.forgetting(ctx, at); err != nil {
+			return false, err
+		}
 		err = l.swap(ctx, l.tombstone(at), r.Version)
 		if errors.Is(err, ErrConflict) {
 			continue // it may have absorbed another one
@@ -934,6 +1006,9 @@ func (l *ledger) bury(ctx context.Context, id ID) error {
 			return nil
 		}
 		if err != nil {
+			return err
+		}
+		if err := l.forgetting(ctx, id); err != nil {
 			return err
 		}
 		err = l.swap(ctx, l.tombstone(id), r.Version)

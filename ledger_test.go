@@ -701,7 +701,7 @@ func TestWhatAMergeBrings(t *testing.T) {
 		assert.EqualValues(t, 4, root.Hits)
 		assert.EqualValues(t, 2, root.Visits, "a campaign's visit is one of its own")
 		assert.Equal(t, alias.Created, root.VisitStart)
-		assert.Equal(t, 395*24*time.Hour, alias.Expires.Sub(alias.Created), "an alias lasts as long as its tokens")
+		assert.Equal(t, 761*24*time.Hour, alias.Expires.Sub(alias.Created), "an alias lasts as long as its tokens")
 		assert.True(t, alias.LastHit.IsZero() && len(alias.Touches) == 0)
 
 		// An unconfirmed one becomes an alias that lasts, too.
@@ -712,7 +712,7 @@ func TestWhatAMergeBrings(t *testing.T) {
 		young.get("/x")
 		alias = record(t, memory, third)
 		require.Equal(t, root.ID, alias.MergedInto)
-		assert.Equal(t, 395*24*time.Hour, alias.Expires.Sub(alias.Created))
+		assert.Equal(t, 761*24*time.Hour, alias.Expires.Sub(alias.Created))
 		assert.True(t, record(t, memory, first).Confirmed)
 	})
 }
@@ -812,11 +812,11 @@ func TestAnUnfinishedMergeOutlivesTheDay(t *testing.T) {
 			b.get("/old")
 			alias, root := record(t, memory, second), record(t, memory, first)
 			require.Equal(t, root.ID, alias.MergedInto)
-			assert.Equal(t, 395*24*time.Hour, alias.Expires.Sub(alias.Created))
+			assert.Equal(t, 761*24*time.Hour, alias.Expires.Sub(alias.Created))
 			if confirmed {
 				require.Len(t, root.Absorbed, 1)
 				assert.True(t, root.Confirmed)
-				assert.Equal(t, 395*24*time.Hour, root.Expires.Sub(root.Created))
+				assert.Equal(t, 761*24*time.Hour, root.Expires.Sub(root.Created))
 			}
 		})
 	}

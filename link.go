@@ -25,7 +25,7 @@ import (
 // elsewhere.
 type ticket struct {
 	id     ID
-	joins  uint16 // Record.Joins of then: a link is honoured once
+	joins  uint16 // Record.Joins of then: a link is honoured once. Of a form: 1 if it is good for forgetting only
 	issued uint32 // in Unix seconds; 0 for one that is part of a page, which must not change all the time
 }
 
@@ -43,8 +43,8 @@ const (
 var ticketEncoding = base64.RawURLEncoding.Strict()
 
 // sealTicket returns the ticket for a purpose, bound to where r came from.
-func (k *keyring) sealTicket(purpose string, t ticket, r *http.Request) string {
-	b := appendBinding(t.append(make([]byte, 0, 512)), r)
+func (k *keyring) sealTicket(purpose string, t ticket, r *http.Request, from netip.Addr) string {
+	b := appendBinding(t.append(make([]byte, 0, 512)), r, from)
 	var mac [macLen]byte
 	k.subkeys(purpose)[0].sum(&mac, b)
 	return ticketEncoding.EncodeToString(append(b[:ticketPlain], mac[:]...))
@@ -60,7 +60,7 @@ func (t ticket) append(b []byte) []byte {
 
 // openTicket returns what sealTicket has sealed for this purpose and for where r
 // comes from. Everything else is not ok.
-func (k *keyring) openTicket(purpose, text string, r *http.Request) (t ticket, ok bool) {
+func (k *keyring) openTicket(purpose, text string, r *http.Request, from netip.Addr) (t ticket, ok bool) {
 	if len(text) != ticketLen {
 		return ticket{}, false
 	}
@@ -68,7 +68,7 @@ func (k *keyring) openTicket(purpose, text string, r *http.Request) (t ticket, o
 	if err != nil || len(raw) != ticketPlain+macLen {
 		return ticket{}, false
 	}
-	b := appendBinding(append(make([]byte, 0, 512), raw[:ticketPlain]...), r)
+	b := appendBinding(append(make([]byte, 0, 512), raw[:ticketPlain]...), r, from)
 	for _, key := range k.subkeys(purpose) {
 		var mac [macLen]byte
 		key.sum(&mac, b)
@@ -83,27 +83,23 @@ func (k *keyring) openTicket(purpose, text string, r *http.Request) (t ticket, o
 }
 
 // appendBinding appends what a ticket is bound to. Nothing of it is kept.
-func appendBinding(b []byte, r *http.Request) []byte {
+func appendBinding(b []byte, r *http.Request, from netip.Addr) []byte {
 	for _, name := range [...]string{"User-Agent", "Accept-Language"} {
 		value := headerValue(r.Header, name)
 		value = value[:min(len(value), 1<<10)]
 		b = binary.BigEndian.AppendUint16(b, uint16(len(value)))
 		b = append(b, value...)
 	}
-	return append(b, addressKey(r.RemoteAddr)...)
+	return append(b, addressKey(from)...)
 }
 
 // addressKey is the part of an address that stays while a browser loads a page:
 // all of an IPv4 address, the network of an IPv6 one. A private address is that
 // of a proxy more often than not, and a site may have several of those, so they
 // are not told apart.
-func addressKey(remote string) []byte {
-	parsed, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return nil
-	}
-	switch addr := parsed.Addr().Unmap(); {
-	case addr.IsPrivate():
+func addressKey(addr netip.Addr) []byte {
+	switch {
+	case !addr.IsValid(), addr.IsPrivate():
 		return nil
 	case addr.Is4():
 		return addr.AsSlice()
@@ -115,16 +111,19 @@ func addressKey(remote string) []byte {
 // ticket returns one for the session of the visit.
 func (v *Visit) ticket(purpose string, issued uint32) string {
 	t := ticket{id: v.session.ID, issued: issued}
-	if purpose == viaLink {
+	switch {
+	case purpose == viaLink:
 		t.joins = uint16(v.session.Record().Joins)
+	case v.weak:
+		t.joins = 1 // or a form would make a token of what somebody looks like
 	}
-	return v.tracker.keys.sealTicket(purpose, t, v.request)
+	return v.tracker.keys.sealTicket(purpose, t, v.request, v.bindingAddr())
 }
 
 // openTicket returns what a ticket says. One of a session whose lifetime is over
 // is none.
 func (v *Visit) openTicket(purpose, text string) (t ticket, ok bool) {
-	t, ok = v.tracker.keys.openTicket(purpose, text, v.request)
+	t, ok = v.tracker.keys.openTicket(purpose, text, v.request, v.bindingAddr())
 	switch {
 	case !ok:
 		v.tracker.stats.forged.Add(1)
@@ -155,12 +154,15 @@ func (v *Visit) isStored() bool {
 //
 //	Server-Timing: rv;desc="<ticket>"
 func (v *Visit) sendLink(h http.Header, status int) {
-	if !v.linkable || status != http.StatusOK && status != http.StatusNotModified || !v.session.isSaved() || v.isPortable() {
+	if !v.linkable || status != http.StatusOK && status != http.StatusNotModified || !v.session.isSaved() || v.weak || v.isPortable() {
 		return
 	}
 	c := cachingOf(h)
 	if !c.carries() {
 		return
+	}
+	if _, ours := parseTag(headerValue(h, "Etag")); status == http.StatusNotModified && !ours {
+		return // a cache could have it for somebody else's page: see freshens
 	}
 	c.makePrivate(h)
 	line := `rv;desc="` + v.ticket(viaLink, uint32(v.now.Unix())) + `"`

@@ -31,15 +31,23 @@ func with(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
+func sealFor(k *keyring, purpose string, t ticket, r *http.Request) string {
+	return k.sealTicket(purpose, t, r, remoteAddr(r))
+}
+
+func openFor(k *keyring, purpose, text string, r *http.Request) (ticket, bool) {
+	return k.openTicket(purpose, text, r, remoteAddr(r))
+}
+
 // The wire format is kept: pages that are in browsers' caches have it.
 func TestGoldenTicket(t *testing.T) {
 	k := newKeyring([][]byte{[]byte("0123456789abcdef0123456789abcdef")})
 	id, err := ParseID("01890a5d-ac96-774b-bcce-b302099a8057")
 	require.NoError(t, err)
 	link := ticket{id: id, joins: 3, issued: 1_700_000_000}
-	assert.Equal(t, "AYkKXayWd0u8zrMCCZqAVwADZVPxABs8DdIp4v_a3qQBR6ON2-4", k.sealTicket(viaLink, link, ticketRequest()))
-	assert.Equal(t, "AYkKXayWd0u8zrMCCZqAVwAAAAAAABTeU_0FQ3fcS378zaV47K8", k.sealTicket(viaForm, ticket{id: id}, ticketRequest()))
-	assert.Equal(t, k.sealTicket(viaLink, link, ticketRequest())[:24], k.sealTicket(viaLink, ticket{id: id, joins: 3, issued: 1}, ticketRequest())[:24],
+	assert.Equal(t, "AYkKXayWd0u8zrMCCZqAVwADZVPxABs8DdIp4v_a3qQBR6ON2-4", sealFor(k, viaLink, link, ticketRequest()))
+	assert.Equal(t, "AYkKXayWd0u8zrMCCZqAVwAAAAAAABTeU_0FQ3fcS378zaV47K8", sealFor(k, viaForm, ticket{id: id}, ticketRequest()))
+	assert.Equal(t, sealFor(k, viaLink, link, ticketRequest())[:24], sealFor(k, viaLink, ticket{id: id, joins: 3, issued: 1}, ticketRequest())[:24],
 		"the script knows what it has sent by the first 24 characters")
 }
 
@@ -48,7 +56,7 @@ func TestGoldenTicket(t *testing.T) {
 func TestATicketIsBound(t *testing.T) {
 	k := newKeyring([][]byte{[]byte("0123456789abcdef0123456789abcdef")})
 	want := ticket{id: newID(time.Now()), joins: 7, issued: 42}
-	text := k.sealTicket(viaLink, want, ticketRequest())
+	text := sealFor(k, viaLink, want, ticketRequest())
 	for _, c := range []struct {
 		name    string
 		purpose string
@@ -71,7 +79,7 @@ func TestATicketIsBound(t *testing.T) {
 		{"with a line break", viaLink, text[:20] + "\n" + text[21:], ticketRequest(), false},
 		{"none", viaLink, "", ticketRequest(), false},
 	} {
-		got, ok := k.openTicket(c.purpose, c.text, c.r)
+		got, ok := openFor(k, c.purpose, c.text, c.r)
 		assert.Equal(t, c.ok, ok, c.name)
 		if c.ok {
 			assert.Equal(t, want, got, c.name)
@@ -82,14 +90,14 @@ func TestATicketIsBound(t *testing.T) {
 	for i := range text {
 		changed := []byte(text)
 		changed[i] ^= 1
-		_, ok := k.openTicket(viaLink, string(changed), ticketRequest())
+		_, ok := openFor(k, viaLink, string(changed), ticketRequest())
 		assert.False(t, ok, "character %d", i)
 	}
 	other := newKeyring([][]byte{[]byte("another key of thirty-two bytes!")})
-	_, ok := other.openTicket(viaLink, text, ticketRequest())
+	_, ok := openFor(other, viaLink, text, ticketRequest())
 	assert.False(t, ok)
 	both := newKeyring([][]byte{[]byte("another key of thirty-two bytes!"), []byte("0123456789abcdef0123456789abcdef")})
-	_, ok = both.openTicket(viaLink, text, ticketRequest())
+	_, ok = openFor(both, viaLink, text, ticketRequest())
 	assert.True(t, ok, "an older key still verifies")
 }
 
@@ -109,27 +117,27 @@ func TestTheAddressKey(t *testing.T) {
 		{"10.0.0.1:1", "198.51.100.7:1", false},
 		{"", "@", true}, // a Unix socket
 	} {
-		assert.Equal(t, c.same, string(addressKey(c.a)) == string(addressKey(c.b)), "%s and %s", c.a, c.b)
+		assert.Equal(t, c.same, string(addressKey(remoteAddr(&http.Request{RemoteAddr: c.a}))) == string(addressKey(remoteAddr(&http.Request{RemoteAddr: c.b}))), "%s and %s", c.a, c.b)
 	}
 }
 
 func FuzzTicket(f *testing.F) {
 	k := newKeyring([][]byte{[]byte("0123456789abcdef0123456789abcdef")})
-	good := k.sealTicket(viaLink, ticket{id: newID(time.Now()), joins: 1, issued: 2}, ticketRequest())
+	good := sealFor(k, viaLink, ticket{id: newID(time.Now()), joins: 1, issued: 2}, ticketRequest())
 	f.Add(good, "de")
 	f.Add(good[:50], "")
 	f.Add("", strings.Repeat("x", 3000))
 	f.Fuzz(func(t *testing.T, text, language string) {
 		r := ticketRequest()
 		r.Header["Accept-Language"] = []string{language}
-		opened, ok := k.openTicket(viaLink, text, r)
+		opened, ok := openFor(k, viaLink, text, r)
 		if !ok {
 			if opened != (ticket{}) {
 				t.Fatalf("%q: not ok, and yet %v", text, opened)
 			}
 			return
 		}
-		if again := k.sealTicket(viaLink, opened, r); again != text {
+		if again := sealFor(k, viaLink, opened, r); again != text {
 			t.Fatalf("%q has a second spelling, %q", text, again)
 		}
 	})

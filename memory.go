@@ -21,8 +21,8 @@ type MemoryOptions struct {
 	// return pushes out itself. Who comes back a minute after its birth or later is
 	// kept, and leaves when all others that are kept have been seen since.
 	//
-	// Tombstones, which are never evicted, have as many places of their own:
-	// when these are full, Forget fails.
+	// Tombstones and renewed sessions, which are never evicted, have as many places of
+	// their own: when these are full, Forget and Renew fail.
 	MaxSessions int
 
 	// SweepEvery is how often expired records are removed. Default a minute, for
@@ -31,7 +31,7 @@ type MemoryOptions struct {
 }
 
 // ErrFull is what a memory store returns from Save when it has no room for
-// another tombstone: those are never evicted.
+// another tombstone, or another session that was renewed: those are never evicted.
 var ErrFull = errors.New("revisit: the memory store is full of tombstones")
 
 // A MemoryStore keeps records in this process, and loses them with it: the
@@ -168,6 +168,9 @@ func (m *MemoryStore) load(id ID, now time.Time) (Record, error) {
 		s.mu.Unlock()
 		return Record{}, ErrNotFound
 	}
+	if id.derived() && now.UnixMilli()-s.at(n).lastSeen >= returnGap.Milliseconds() {
+		s.at(n).flags |= slotReturned // it is not saved again when its session is
+	}
 	have := *s.at(n)
 	via := s.vias[have.via]
 	s.mu.Unlock()
@@ -194,14 +197,15 @@ func (m *MemoryStore) save(r *Record, old int64, now time.Time) error {
 	if version != old {
 		return ErrConflict
 	}
-	if r.Forgotten && s.tombs >= s.max && !(known && s.at(n).is(slotForgotten)) {
+	permanent := r.Forgotten || r.Joins == renewed
+	if permanent && s.tombs >= s.max && !(known && s.at(n).is(slotPermanent)) {
 		return ErrFull
 	}
 	switch {
 	case !known:
-		n = s.room(r.Forgotten)
+		n = s.room(permanent)
 		s.index[r.ID] = n
-	case s.at(n).is(slotForgotten) && !r.Forgotten && len(s.index)-s.tombs >= s.max:
+	case s.at(n).is(slotPermanent) && !permanent && len(s.index)-s.tombs >= s.max:
 		s.remove(s.victim()) // a tombstone that has expired becomes a session
 	}
 	have := s.at(n)
@@ -209,7 +213,7 @@ func (m *MemoryStore) save(r *Record, old int64, now time.Time) error {
 	s.put(have, r)
 	s.count(have, 1)
 	switch {
-	case have.is(slotForgotten) || r.MergedInto != ID{}:
+	case have.is(slotPermanent) || !r.MergedInto.IsZero() && !r.ID.derived():
 		s.unlist(have)
 	case !known:
 		s.list(n)
@@ -221,7 +225,7 @@ func (m *MemoryStore) save(r *Record, old int64, now time.Time) error {
 
 // count keeps count of the tombstones.
 func (s *memoryShard) count(have *slot, by int) {
-	if have.is(slotForgotten) {
+	if have.is(slotPermanent) {
 		s.tombs += by
 	}
 }
@@ -284,7 +288,7 @@ func (s *memoryShard) victim() uint32 {
 		}
 		have := s.at(s.hand)
 		switch {
-		case !have.is(slotUsed) || have.is(slotListed) || have.is(slotForgotten):
+		case !have.is(slotUsed) || have.is(slotListed) || have.is(slotPermanent):
 		case have.is(slotReturned):
 			have.flags &^= slotReturned
 		default:

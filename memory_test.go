@@ -98,6 +98,7 @@ func TestTombstonesAreNotEvicted(t *testing.T) {
 // sweepers counts the sweepers of this bubble. Those of other tests may be about
 // to end.
 func sweepers() int {
+	synctest.Wait() // one that has just begun has no stack yet
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	n := 0

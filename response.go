@@ -190,9 +190,10 @@ func (w *response) release(done bool) error {
 	w.v.attach(h, w.status)
 	if w.v.notModified {
 		// As for a 304 of the server's own: nothing that speaks of a body.
-		delete(h, "Content-Type")
-		delete(h, "Content-Length")
-		delete(h, "Content-Encoding")
+		for _, name := range [...]string{"Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Content-Digest", "Repr-Digest"} {
+			delete(h, name)
+		}
+		maps.DeleteFunc(h, func(name string, _ []string) bool { return strings.HasPrefix(name, http.TrailerPrefix) })
 		w.ResponseWriter.WriteHeader(http.StatusNotModified)
 		return nil
 	}
@@ -332,12 +333,14 @@ func (v *Visit) attach(h http.Header, status int) {
 	if done {
 		return
 	}
+	v.freshening = v.freshens(status)
 	switch {
 	case v.clearing.Load():
 		v.tracker.strategy.Clear(v, h, status)
 	case v.session.tracker != nil:
 		v.tracker.strategy.Attach(v, h, status)
 		v.sendLink(h, status)
+		v.rememberNew(status)
 	}
 	v.mu.Lock()
 	v.sentPrivate = cachingOf(h).private

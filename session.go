@@ -17,6 +17,9 @@ const viaNew = "new"
 var (
 	// ErrValue is returned for a key or a text that is not kept.
 	ErrValue = errors.New("revisit: not a value that a session keeps (keys of 1 to 64 bytes, texts of 1,024, valid UTF-8)")
+	// ErrGuess is returned for a session that has tokens, by a request that came
+	// without: it only looks like that session's browser. See Fingerprint.
+	ErrGuess = errors.New("revisit: the session is a guess, no token came for it")
 	// ErrUnverified is returned for a session that is known from its token only,
 	// because the store did not answer.
 	ErrUnverified = errors.New("revisit: the session is unverified, the store did not answer")
@@ -34,7 +37,8 @@ type Session struct {
 	ID ID
 
 	// Via is how the visitor was recognised: the name of a strategy, as
-	// "cookie" or "etag"; "form", by the ticket of [Field]; or "new".
+	// "cookie" or "etag"; "fingerprint", which is no proof; "form", by the ticket of
+	// Field; "adopted", by what Config.Adopt returned; or "new".
 	Via string
 
 	// Unverified is true if the token was valid but the store did not answer in
@@ -43,6 +47,7 @@ type Session struct {
 	Unverified bool
 
 	tracker *Tracker // nil for NewSession's
+	guess   bool     // the request only looks like the session's
 
 	mu       sync.Mutex // for what follows
 	record   Record
@@ -66,7 +71,8 @@ func NewContext(ctx context.Context, s *Session) context.Context {
 // FromContext returns the session of the request that ctx belongs to. There is
 // none outside of a [Tracker.Handler], under Unasked and Deny, and where the
 // client has presented no valid token and no session could be started: as on a
-// POST that is no navigation, on HEAD, and for images, styles and the like.
+// POST that is no navigation, on HEAD, and for images, styles and the like. Under a
+// [Fingerprint] it may be one that the request looks like.
 func FromContext(ctx context.Context) (*Session, bool) {
 	s, _ := ctx.Value(sessionKey{}).(*Session)
 	return s, s != nil
@@ -108,6 +114,16 @@ func (s *Session) Last() Touch {
 // slice must not be changed.
 func (s *Session) Touches() []Touch { return s.Record().Touches }
 
+// VisitTouch returns the touch that began the current visit, or came within it last.
+// Not ok is a visit that began directly.
+func (s *Session) VisitTouch() (touch Touch, ok bool) {
+	r := s.Record()
+	if n := len(r.Touches); n > 0 && !r.Touches[n-1].Time.Before(r.VisitStart) && !r.Touches[n-1].IsDirect() {
+		return r.Touches[n-1], true
+	}
+	return Touch{}, false
+}
+
 // Value returns what Set has attached under the key.
 func (s *Session) Value(key string) (text string, ok bool) {
 	v := s.Record().Values[key]
@@ -122,6 +138,11 @@ func (s *Session) Record() Record {
 	return s.record
 }
 
+// IsGuess reports whether the request only looks like the browser that the session is
+// of, which has tokens that did not come: see [Fingerprint]. What belongs to a visitor
+// (an order, a lead) does not belong to a guess.
+func (s *Session) IsGuess() bool { return s.guess }
+
 // isSaved reports whether the store has the session.
 func (s *Session) isSaved() bool {
 	s.mu.Lock()
@@ -134,7 +155,7 @@ func (s *Session) isSaved() bool {
 // session keeps 32 keys of 1 to 64 bytes with texts of up to 1,024 bytes, all in
 // valid UTF-8; anything else is an ErrValue.
 //
-// Set returns ErrUnverified or the store's error if the value may not have been
+// Set returns ErrGuess, ErrUnverified or the store's error if the value may not have been
 // kept, and ErrForgotten if the session was forgotten.
 func (s *Session) Set(ctx context.Context, key, text string) error {
 	if key == "" || len(key) > maxKeyLen || len(text) > maxValueText || !utf8.ValidString(key) || !utf8.ValidString(text) {
@@ -142,6 +163,9 @@ func (s *Session) Set(ctx context.Context, key, text string) error {
 	}
 	if s.Unverified {
 		return ErrUnverified
+	}
+	if s.guess {
+		return ErrGuess
 	}
 	c := change{key: strings.Clone(key), text: strings.Clone(text), at: milli(time.Now())}
 	if s.tracker == nil {
@@ -154,7 +178,7 @@ func (s *Session) Set(ctx context.Context, key, text string) error {
 		return err
 	}
 	l := s.tracker.ledger
-	id := s.ID
+	id := s.Record().ID // which may be another request's, that was faster
 	r, err := within(l, ctx, func(ctx context.Context) (Record, error) {
 		return l.settle(ctx, id, []change{c})
 	})

@@ -49,7 +49,7 @@ func TestASessionIsUnconfirmedUntilItsTokenReturns(t *testing.T) {
 		b.get("/")
 		r = record(t, store, first)
 		assert.True(t, r.Confirmed)
-		assert.Equal(t, 395*24*time.Hour, r.Expires.Sub(r.Created), "from birth")
+		assert.Equal(t, 761*24*time.Hour, r.Expires.Sub(r.Created), "from birth")
 		assert.EqualValues(t, 2, tracker.Stats().New)
 		assert.EqualValues(t, 1, tracker.Stats().Confirmed)
 
@@ -75,7 +75,7 @@ func TestVisitsHitsAndTouches(t *testing.T) {
 		b := newBrowser(tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			got, _ = revisit.FromContext(r.Context())
 		})))
-		google := header("Referer", "https://google.example/")
+		google := header("Referer", "https://news.example/")
 		for i, c := range []struct {
 			after        time.Duration
 			url          string
@@ -94,12 +94,12 @@ func TestVisitsHitsAndTouches(t *testing.T) {
 			{time.Minute, "/?utm_source=mail", []kind{typed}, 3, 6, "/start mail"},   // loaded once more
 			{time.Minute, "/thanks", []kind{clickFrom, google}, 3, 7, "/start mail"}, // the way back from elsewhere
 			{time.Minute, "/?gclid=1", []kind{clickFrom, google}, 4, 8, "/start mail gclid=1"},
-			{time.Hour, "/", []kind{clickFrom, google}, 5, 9, "/start mail gclid=1 google.example"},
-			{time.Hour, "/", []kind{typed}, 6, 10, "/start mail gclid=1 google.example"}, // direct: no touch
-			{time.Hour, "/?utm_source=mail", []kind{clickFrom}, 7, 11, "/start mail gclid=1 google.example mail"},
+			{time.Hour, "/", []kind{clickFrom, google}, 5, 9, "/start mail gclid=1 news.example"},
+			{time.Hour, "/", []kind{typed}, 6, 10, "/start mail gclid=1 news.example"}, // direct: no touch
+			{time.Hour, "/?utm_source=mail", []kind{clickFrom}, 7, 11, "/start mail gclid=1 news.example mail"},
 			// A page that polls all night is one visit, and not extended by it.
-			{time.Hour, "/api", []kind{fetch}, 7, 11, "/start mail gclid=1 google.example mail"},
-			{time.Minute, "/", []kind{typed}, 8, 12, "/start mail gclid=1 google.example mail"},
+			{time.Hour, "/api", []kind{fetch}, 7, 11, "/start mail gclid=1 news.example mail"},
+			{time.Minute, "/", []kind{typed}, 8, 12, "/start mail gclid=1 news.example mail"},
 		} {
 			time.Sleep(c.after)
 			b.get(c.url, c.kinds...)

@@ -29,6 +29,9 @@ const (
 	slotForgotten
 	slotListed   // on probation
 	slotReturned // since the clock's hand went by
+	slotRenewed
+
+	slotPermanent = slotForgotten | slotRenewed // never evicted
 )
 
 func (s *slot) is(flag uint8) bool { return s.flags&flag != 0 }
@@ -46,6 +49,9 @@ func (s *memoryShard) put(have *slot, r *Record) {
 	}
 	if r.Forgotten {
 		have.flags |= slotForgotten
+	}
+	if r.Joins == renewed {
+		have.flags |= slotRenewed
 	}
 	via := slices.Index(s.vias, r.Via)
 	if via < 0 {
@@ -87,6 +93,7 @@ const (
 	restRival
 	restJoins
 	restLikely
+	restUntold // as restAbsorbed
 )
 
 func appendRest(b []byte, r *Record) []byte {
@@ -121,7 +128,11 @@ func appendRest(b []byte, r *Record) []byte {
 		b = append(append(b, restMergedInto), r.MergedInto[:]...)
 	}
 	for _, a := range r.Absorbed {
-		b = append(append(b, restAbsorbed), a.ID[:]...)
+		field := byte(restAbsorbed)
+		if a.Untold {
+			field = restUntold
+		}
+		b = append(append(b, field), a.ID[:]...)
 		b = binary.AppendVarint(binary.AppendVarint(b, a.Visits), a.Hits)
 	}
 	for _, id := range r.Rivals {
@@ -169,8 +180,8 @@ func readRest(s string, r *Record) {
 			r.Values[key] = v
 		case restMergedInto:
 			r.MergedInto = in.id()
-		case restAbsorbed:
-			a := Absorbed{ID: in.id()}
+		case restAbsorbed, restUntold:
+			a := Absorbed{ID: in.id(), Untold: field == restUntold}
 			a.Visits, a.Hits = in.int(), in.int()
 			r.Absorbed = append(r.Absorbed, a)
 		case restRival:

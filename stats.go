@@ -12,7 +12,7 @@ import (
 type Stats struct {
 	New       int64            // sessions started and saved
 	Confirmed int64            // of these and older ones, those whose token came back for the first time: visitors
-	Returning map[string]int64 // requests whose session was recognised, by strategy, "link" or "form"
+	Returning map[string]int64 // requests whose session was recognised, by strategy, "link", "form" or "adopted"
 	Joined    int64            // links honoured: a page and the anchor are one browser
 	Merged    int64            // sessions merged into an older one
 	Forgotten int64            // sessions that visitors had forgotten
@@ -24,24 +24,27 @@ type Stats struct {
 
 	Denied  int64 // requests under Deny
 	Unasked int64 // requests under Unasked
+	Bots    int64 // requests of bots, which are under neither
 
 	Unverified  int64            // requests recognised from the token alone
 	StoreErrors int64            // errors of the Store, conflicts and absence aside
-	Dropped     map[string]int64 // changes that were not kept, by reason: "timeout", "busy", "store"; with FlushEvery "full" (too many sessions in hand) and "closed" (Close could not save them)
+	Untold      int64            // calls of OnMerge that returned an error: they are made again
+	Dropped     map[string]int64 // changes that were not kept, by reason: "timeout", "busy", "store"; with FlushEvery "full" (too many sessions in hand) and "closed" (Close could not save them); of calls of OnHit "hook" (it is too slow)
 }
 
 // counters is Stats while it counts.
 type counters struct {
 	created, confirmed, merged, joined, forgotten atomic.Int64
 	forged, expired, ambiguous, leaked            atomic.Int64
-	denied, unasked                               atomic.Int64
+	denied, unasked, bots                         atomic.Int64
 	unverified, storeErrors                       atomic.Int64
 	timeout, busy, store, full, closed            atomic.Int64
+	hook, untold                                  atomic.Int64
 
-	names     []string // of the strategies, "link" and "form"
+	names     []string // of the strategies, "link", "form" and "adopted"
 	returning []atomic.Int64
 
-	complaints, leaks, denials rare
+	complaints, leaks, denials, proxied, hooks, adopts rare
 }
 
 func newCounters(strategies []Strategy) *counters {
@@ -49,7 +52,7 @@ func newCounters(strategies []Strategy) *counters {
 	for _, s := range strategies {
 		c.names = append(c.names, s.Via())
 	}
-	c.names = append(c.names, viaLink, viaForm)
+	c.names = append(c.names, viaLink, viaForm, viaAdopted)
 	c.returning = make([]atomic.Int64, len(c.names))
 	return c
 }
@@ -68,10 +71,11 @@ func (c *counters) snapshot() Stats {
 	s := Stats{
 		New: c.created.Load(), Confirmed: c.confirmed.Load(), Merged: c.merged.Load(), Joined: c.joined.Load(), Forgotten: c.forgotten.Load(),
 		Forged: c.forged.Load(), Expired: c.expired.Load(), Ambiguous: c.ambiguous.Load(), Leaked: c.leaked.Load(),
-		Denied: c.denied.Load(), Unasked: c.unasked.Load(),
+		Denied: c.denied.Load(), Unasked: c.unasked.Load(), Bots: c.bots.Load(),
 		Unverified: c.unverified.Load(), StoreErrors: c.storeErrors.Load(),
 		Returning: make(map[string]int64, len(c.names)),
-		Dropped:   map[string]int64{"timeout": c.timeout.Load(), "busy": c.busy.Load(), "store": c.store.Load(), "full": c.full.Load(), "closed": c.closed.Load()},
+		Dropped:   map[string]int64{"timeout": c.timeout.Load(), "busy": c.busy.Load(), "store": c.store.Load(), "full": c.full.Load(), "closed": c.closed.Load(), "hook": c.hook.Load()},
+		Untold:    c.untold.Load(),
 	}
 	for i, name := range c.names {
 		s.Returning[name] = c.returning[i].Load()

@@ -108,14 +108,14 @@ type Record struct {
 	MergedInto ID         // if not zero, an alias of that older session
 	Absorbed   []Absorbed // the sessions that were merged into this one
 	Rivals     []ID       // up to eight different cookies met beside a tag of this ID
-	Joins      int        // links honoured that a page of this session has sent
-	Likely     ID         // a weak match when the session was born: a hint, no merge; always zero so far
+	Joins      int        // links honoured that a page of this session has sent; -1 if it was renewed, and its tokens are worth nothing
+	Likely     ID         // a weak match when the session was born: a hint, no merge; see Fingerprint
 }
 
 // IsSession reports whether the record is that of a session: neither an alias, nor
 // a tombstone, nor one under an ID that was derived from something else (UUIDv8).
 func (r *Record) IsSession() bool {
-	return r.MergedInto.IsZero() && !r.Forgotten && r.ID[6]>>4 == 7
+	return r.MergedInto.IsZero() && !r.Forgotten && !r.ID.derived()
 }
 
 // A Touch is one way that led the visitor here: a landing page with the
@@ -123,10 +123,10 @@ func (r *Record) IsSession() bool {
 // them wherever they are shown. Each has at most 256 bytes.
 type Touch struct {
 	Time     time.Time
-	Landing  string // path of the page, without the query
+	Landing  string // path of the page, without the query; "/" if a mail address or a credential is in it
 	Referrer string // scheme, host and path of the page before, if on another host
-	Source   string // utm_source, else the referrer's host
-	Medium   string // utm_medium, else "referral" if there is a referrer
+	Source   string // utm_source, else the name of the referrer's site in referrers.txt, else its host
+	Medium   string // utm_medium, else what the referrer is: "search", "social", "mail", "ai" (an assistant), else "referral"
 	Campaign string // utm_campaign
 	Term     string // utm_term
 	Content  string // utm_content
@@ -144,4 +144,5 @@ type Value struct {
 type Absorbed struct {
 	ID           ID
 	Visits, Hits int64
+	Untold       bool `json:",omitempty"` // Config.OnMerge has not returned nil for it yet
 }

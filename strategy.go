@@ -54,7 +54,9 @@ type Visit struct {
 	offers     uint // a bit for each strategy, by rank, that can carry a new token
 	hooked     bool // the header of the response is of interest
 	attached   bool // Attach or Clear has been called
+	bot        bool // Config.Bot says so
 	unsettled  bool // whether the claims are one session is not known yet, so the carriers stay as they are
+	freshening bool // the response is no whole one: see freshens
 	resent     bool // the handler was made to answer 200, so that a stored tag is replaced
 
 	linkable bool // of a kind whose response can have a link ticket
@@ -71,6 +73,9 @@ type Visit struct {
 	carriers []carrier
 	few      [2]carrier // room for carriers
 	session  Session    // tracker is nil if there is none
+
+	like *likeness // what the client looks like; nil if that is of no interest
+	weak bool      // the session was found, or started, by that alone: nothing of it goes into a carrier
 
 	links          []ticket      // that came to the anchor
 	page, referrer string        // of the page view that the anchor was told of; the page may be unknown
@@ -162,8 +167,8 @@ func (v *Visit) Present(purpose, token string) bool {
 func (v *Visit) Carried(purpose string) bool { return v.carrier(purpose) != nil }
 
 // Offer says that the strategy could carry a new token for the purpose on the
-// response to this request. Without an offer no session is started, since nobody
-// would know it again. The purpose is the strategy's Via; another one panics.
+// response to this request. Without an offer (or a Match) no session is started, since
+// nobody would know it again. The purpose is the strategy's Via; another one panics.
 func (v *Visit) Offer(purpose string) { v.offers |= 1 << v.tracker.mustRank(purpose) }
 
 // Hook asks for Attach to be called even if the client's carriers are as they
@@ -188,7 +193,7 @@ func (v *Visit) Due(purpose string) bool {
 	}
 	c := v.carrier(purpose)
 	switch {
-	case v.New():
+	case v.New(), v.session.Via == viaAdopted && (c == nil || c.id.IsZero()):
 		return true
 	case c == nil || c.id.IsZero():
 		return v.permission == Restore
@@ -199,9 +204,13 @@ func (v *Visit) Due(purpose string) bool {
 // Seal returns the session's token for the purpose, to be written into h. It
 // applies the carrier rule: ok is false if a shared cache could keep a response
 // with this header, or if there is no session to be carried; otherwise h has
-// been made private. A new session is saved here, so call Seal only for a token
-// that will be sent.
+// been made private. It is not ok on a 304, a 206 and an answer to HEAD either, whose
+// header a shared cache may put into what it has stored (RFC 9111, sections 3.2, 3.4 and
+// 4.3.5). A new session is saved here, so call Seal only for a token that will be sent.
 func (v *Visit) Seal(purpose string, h http.Header) (token string, ok bool) {
+	if v.freshening {
+		return "", false
+	}
 	return v.seal(purpose, h, cachingOf(h))
 }
 
@@ -229,7 +238,7 @@ func (v *Visit) seal(purpose string, h http.Header, c caching) (token string, ok
 
 // sealable reports whether a token may be given out at all.
 func (v *Visit) sealable(purpose string) bool {
-	if v.session.tracker == nil || v.clearing.Load() || v.foreign {
+	if v.session.tracker == nil || v.clearing.Load() || v.foreign || v.weak {
 		return false
 	}
 	c := v.carrier(purpose)
@@ -262,6 +271,15 @@ func (v *Visit) seedable() bool {
 	}
 	_, ranged := v.request.Header["Range"]
 	return !ranged
+}
+
+// freshens reports whether a cache puts the header of this response into one that it has
+// stored before: those of a 304, a 206 and the answer to a HEAD (RFC 9111, sections 3.2,
+// 3.4 and 4.3.5). That may be a page without a token, of a visitor who was not asked, in
+// a cache that all share; private does not keep the header out of it. A tag with a token
+// is no danger: it names no page that was stored without it.
+func (v *Visit) freshens(status int) bool {
+	return status == http.StatusNotModified || status == http.StatusPartialContent || v.request.Method == http.MethodHead
 }
 
 // visitContext is the context of the request that the handler sees.

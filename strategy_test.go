@@ -363,11 +363,13 @@ func TestWhereANewTokenRides(t *testing.T) {
 		{"a fetch", "GET", 200, []kind{fetch}, true, true},
 		{"a page that is not there", "GET", 404, []kind{typed}, true, false},
 		{"a redirect", "GET", 302, []kind{typed}, true, false},
-		{"a page with a range", "GET", 206, []kind{typed, header("Range", "bytes=0-1")}, true, false},
+		{"a part of a page", "GET", 206, []kind{typed, header("Range", "bytes=0-1")}, false, false},
+		{"a page that has not changed", "GET", 304, []kind{typed, header("If-None-Match", `"v1"`)}, false, false},
 		{"a whole page with a range", "GET", 200, []kind{typed, header("Range", "bytes=0-1")}, true, false},
 		{"a fetch that fails", "GET", 404, []kind{fetch}, false, false},
 		{"a fetch of nothing", "GET", 204, []kind{fetch}, false, false},
 		{"HEAD", "HEAD", 200, []kind{bare}, false, false},
+		{"HEAD of a page", "HEAD", 200, []kind{typed}, false, false},
 	} {
 		for _, strategy := range []revisit.Strategy{revisit.Cookie{}, revisit.ETag{}} {
 			tracker := newTracker(t, revisit.Config{Strategy: strategy})

@@ -37,7 +37,7 @@ func Tag(ctx context.Context, options ...TagOption) template.HTML {
 		b.WriteString(` nonce="` + template.HTMLEscapeString(o.nonce) + `"`)
 	}
 	b.WriteString("></script>")
-	if o.noScript && v.personalise(ctx) {
+	if o.noScript && !v.weak && v.personalise(ctx) {
 		b.WriteString(`<noscript><iframe src="` + template.HTMLEscapeString(path) + "link/" + v.ticket(viaLink, 0) + `" hidden></iframe></noscript>`)
 	}
 	return template.HTML(b.String())
@@ -74,7 +74,7 @@ func NoScript() TagOption { return func(o *tagOptions) { o.noScript = true } }
 // A POST carries no tag, so that under [ETag] alone, and where cookies are
 // blocked, nothing else says whose it is. The value is sealed, and worth nothing
 // with another User-Agent or Accept-Language, or from another address (an IPv4
-// address, the /64 of an IPv6 one, as in Request.RemoteAddr); it may be sent as
+// address, the /64 of an IPv6 one: see Config.ClientAddr); it may be sent as
 // often as one likes. The request has to show that a page of this origin made it,
 // by Sec-Fetch-Site, Origin or Referer, as browsers do. Put the field first: it is
 // looked for in the first 4,096 bytes of a body of either kind. Session.Via of such
@@ -97,7 +97,7 @@ const fieldName = "revisit"
 // which is private then. A new session is saved, because the ticket will be sent.
 func (v *Visit) personalise(ctx context.Context) bool {
 	s := &v.session
-	if s.tracker == nil || s.Unverified || v.foreign || v.clearing.Load() || !v.hooked || v.isPortable() {
+	if s.tracker == nil || s.Unverified || s.guess || v.foreign || v.clearing.Load() || !v.hooked || v.isPortable() {
 		return false
 	}
 	v.mu.Lock()
@@ -115,12 +115,16 @@ func forcePrivate(h http.Header) {
 	if cachingOf(h).private {
 		return
 	}
-	control := "private, no-cache"
+	control, intact := "private, no-cache", ""
 	for _, line := range h["Cache-Control"] {
 		for line != "" {
 			var directive string
-			if directive, line = cutDirective(line); strings.EqualFold(directive, "no-store") {
+			directive, line = cutDirective(line)
+			switch strings.ToLower(directive) {
+			case "no-store":
 				control = "private, no-store"
+			case "no-transform":
+				intact = ", no-transform"
 			}
 		}
 	}
@@ -129,7 +133,7 @@ func forcePrivate(h http.Header) {
 			delete(h, name)
 		}
 	}
-	h["Cache-Control"] = []string{control}
+	h["Cache-Control"] = []string{control + intact}
 }
 
 // formLimit is how far into the body of a POST Field's input is looked for.

@@ -86,6 +86,10 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// derived reports whether the ID was made from something else, as of what a client
+// looks like (UUIDv8): then it names no session.
+func (id ID) derived() bool { return id[6]>>4 == 8 }
+
 // older reports whether id was born before other. Ties of one millisecond are
 // broken by the random bits, the same way on every node.
 func (id ID) older(other ID) bool { return string(id[:]) < string(other[:]) }

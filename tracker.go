@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,9 +30,32 @@ type Config struct {
 	// once for each request, by many at a time.
 	Consent func(*http.Request) Permission
 
+	// Bot says whether a request is that of a crawler, a previewer of links or another
+	// robot. Those get no session and no token; tags that they present are translated.
+	// It is called once for each request with any other permission than Unasked and
+	// Deny, by many at a time. Default IsBot.
+	Bot func(*http.Request) bool
+
+	// ClientAddr returns the address of the client behind a request; one that is not
+	// valid if it is not known. Default: Request.RemoteAddr; for a Fingerprint only
+	// where that can be no proxy's (see Visit.ClientAddr). Behind a proxy say whom to
+	// believe, with Forwarded. No address is stored.
+	ClientAddr func(*http.Request) netip.Addr
+
 	// Strategy is how clients carry the token.
 	// Default Hybrid(Cookie{}, ETag{}).
 	Strategy Strategy
+
+	// Adopt, if not nil, returns what another library knows the browser behind a request
+	// by, "" for nothing: see docs/migrate.md. A browser that comes without a token of
+	// ours, on a request that may start a session, is given the one session of that value,
+	// and a token; Session.Via is "adopted" then. The value must be checked as the other
+	// library checks it, and be one that nobody can guess, as a session's random token: who
+	// presents it is recognised. Customer numbers are not. Values of over 4,096 bytes count
+	// for nothing. An error says that it does not know, as when the other library's store is
+	// away: nobody gets a token then, so that the browser is asked again. It is called by
+	// many at a time.
+	Adopt func(*http.Request) (string, error)
 
 	// Store keeps the sessions. Default: a memory store of 100,000 sessions,
 	// which is gone with the process; see NewMemoryStore.
@@ -41,6 +66,12 @@ type Config struct {
 	// tracker of its audience measurement exemption; at most 400 days, as long
 	// as browsers keep a cookie (RFC 6265bis, section 5.5).
 	Lifetime time.Duration
+
+	// Retention is how long the store keeps what it knows of a session, from its birth:
+	// longer than its tokens recognise anybody, for reports of orders. Default 25 months
+	// (761 days), as long as the CNIL allows the data of its audience measurement
+	// exemption to be kept; at least Lifetime.
+	Retention time.Duration
 
 	// VisitGap is how long a visitor is away until the next hit begins a new
 	// visit. Default 30 minutes.
@@ -61,9 +92,38 @@ type Config struct {
 	// page is served all the same. Default 250 milliseconds.
 	StoreTimeout time.Duration
 
+	// OwnHosts are further hosts of the site, their subdomains included, as
+	// "example.com": their pages are no referrers. The host of the request is one in
+	// any case, and so are the payment providers and logins that are known to
+	// referrers.txt, where a visitor comes back from.
+	OwnHosts []string
+
 	// BeaconPath is where the site serves Tracker.Beacon, as browsers see it. It
 	// begins and ends with a slash. Default "/revisit/".
 	BeaconPath string
+
+	// OnHit, if not nil, is told of page views once the Store has them, as far as that
+	// works: it is called by one goroutine, in no particular order of sessions, and what
+	// comes while 4,096 others wait is dropped and counted. It may be told of a page view
+	// after OnForget or OnMerge was of its session, and is not told of those of sessions
+	// that were never saved.
+	OnHit func(ctx context.Context, h Hit)
+
+	// OnMerge, if not nil, is told that the session from was merged into the session
+	// into, once the Store has that, so that the application can move what it has hung on
+	// from. It is called until it has returned nil, even by another process after this one has
+	// ended: when the merge happens, when the visitor comes again, and by
+	// Tracker.TellMerges. So it may be called more than once for a merge, by several
+	// goroutines, and must do no harm then. It has ten seconds. A merge that was broken
+	// off halfway is finished, and told of, when the visitor comes.
+	OnMerge func(ctx context.Context, from, into ID) error
+
+	// OnForget, if not nil, is told that a session is about to be forgotten, by
+	// whichever way: Tracker.Forget, a Deny, the beacon's form. It is called for the
+	// session and for each that was merged into it, so that the application can erase
+	// what it has hung on the ID. If it returns an error, the session is not forgotten,
+	// and whoever wanted that tries again. So it may be called more than once.
+	OnForget func(ctx context.Context, id ID) error
 
 	// Logger takes the few messages there are. None has anything of a request in
 	// it, save the IDs of sessions that are forgotten. Default slog.Default().
@@ -73,6 +133,7 @@ type Config struct {
 const (
 	defaultLifetime     = 395 * 24 * time.Hour
 	maxLifetime         = 400 * 24 * time.Hour
+	defaultRetention    = 761 * 24 * time.Hour
 	defaultVisitGap     = 30 * time.Minute
 	defaultStoreTimeout = 250 * time.Millisecond
 )
@@ -81,6 +142,8 @@ const (
 // safe for concurrent use.
 type Tracker struct {
 	consent  func(*http.Request) Permission
+	bot      func(*http.Request) bool
+	adopt    func(*http.Request) (string, error)
 	strategy Strategy
 	names    []string // of its leaves, in the order of trust
 	keys     *keyring
@@ -90,6 +153,9 @@ type Tracker struct {
 	logger   *slog.Logger
 	close    func() error
 
+	clientAddr func(*http.Request) netip.Addr // nil for Request.RemoteAddr
+
+	ownHosts   []string
 	beaconPath string
 	beaconOn   atomic.Bool // Beacon was called
 }
@@ -101,6 +167,9 @@ func New(c Config) (*Tracker, error) {
 	}
 	if err := c.check(); err != nil {
 		return nil, err
+	}
+	if c.Bot == nil {
+		c.Bot = IsBot
 	}
 	if c.BeaconPath == "" {
 		c.BeaconPath = defaultBeaconPath
@@ -115,6 +184,7 @@ func New(c Config) (*Tracker, error) {
 		c.Logger.Warn("revisit: no Config.Keys: a random key is used, and after a restart nobody is recognised")
 	}
 	c.Lifetime = or(c.Lifetime, defaultLifetime)
+	c.Retention = or(c.Retention, defaultRetention)
 	c.VisitGap = or(c.VisitGap, defaultVisitGap)
 	c.StoreTimeout = or(c.StoreTimeout, defaultStoreTimeout)
 	closeStore := func() error { return nil }
@@ -126,12 +196,16 @@ func New(c Config) (*Tracker, error) {
 	strategies := leaves(c.Strategy)
 	t := &Tracker{
 		consent:  c.Consent,
+		bot:      c.Bot,
+		adopt:    c.Adopt,
 		strategy: c.Strategy,
 		keys:     newKeyring(c.Keys),
 		lifetime: c.Lifetime,
 		stats:    newCounters(strategies),
 		logger:   c.Logger,
 
+		clientAddr: c.ClientAddr,
+		ownHosts:   slices.Clone(c.OwnHosts),
 		beaconPath: c.BeaconPath,
 	}
 	t.close = sync.OnceValue(func() error {
@@ -139,13 +213,17 @@ func New(c Config) (*Tracker, error) {
 		if t.ledger.gather != nil {
 			t.ledger.gather.close(flushLimit * t.ledger.timeout)
 		}
+		t.ledger.hooks.close(t.ledger.timeout)
+		t.ledger.closeSalts()
 		return closeStore()
 	})
 	t.names = t.stats.names[:len(strategies)]
 	t.ledger = &ledger{
-		store: c.Store, lifetime: c.Lifetime, visitGap: c.VisitGap, timeout: c.StoreTimeout,
+		store: c.Store, lifetime: c.Lifetime, retention: c.Retention, visitGap: c.VisitGap, timeout: c.StoreTimeout,
 		logger: c.Logger, stats: t.stats, turns: newTurns(),
 	}
+	t.ledger.hooks.onHit, t.ledger.hooks.onMerge, t.ledger.hooks.onForget = c.OnHit, c.OnMerge, c.OnForget
+	t.ledger.hooks.start(t.ledger)
 	t.ledger.memory, _ = c.Store.(*MemoryStore)
 	if c.FlushEvery > 0 && t.ledger.memory == nil {
 		t.ledger.gather = newGatherer(t.ledger, c.FlushEvery)
@@ -169,7 +247,7 @@ func (c *Config) check() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"Lifetime", c.Lifetime}, {"VisitGap", c.VisitGap}, {"FlushEvery", c.FlushEvery}, {"StoreTimeout", c.StoreTimeout}} {
+	}{{"Lifetime", c.Lifetime}, {"Retention", c.Retention}, {"VisitGap", c.VisitGap}, {"FlushEvery", c.FlushEvery}, {"StoreTimeout", c.StoreTimeout}} {
 		if d.value < 0 {
 			fault("Config.%s is %v, want 0 or more", d.name, d.value)
 		}
@@ -177,11 +255,22 @@ func (c *Config) check() error {
 	if gap := or(c.VisitGap, defaultVisitGap); c.FlushEvery > 0 && c.FlushEvery >= gap/2 {
 		fault("Config.FlushEvery is %v, want less than half of VisitGap, %v", c.FlushEvery, gap/2)
 	}
+	if retention, lifetime := or(c.Retention, defaultRetention), or(c.Lifetime, defaultLifetime); retention < lifetime && c.Retention >= 0 {
+		fault("Config.Retention is %v, want Lifetime, %v, or more", retention, lifetime)
+	}
 	if c.Lifetime > maxLifetime {
 		fault("Config.Lifetime is %v, want %v or less", c.Lifetime, maxLifetime)
 	}
 	if p := c.BeaconPath; p != "" && (p[0] != '/' || p[len(p)-1] != '/' || strings.Contains(p, "//") || (&url.URL{Path: p}).String() != p) {
 		fault("Config.BeaconPath is %q, want a path like %q", p, defaultBeaconPath)
+	}
+	if h, ok := c.Strategy.(hybrid); ok {
+		errs = append(errs, h.check())
+	}
+	for _, host := range c.OwnHosts {
+		if host == "" || host != strings.ToLower(host) || strings.ContainsAny(host, "/:*@ ") || host[0] == '.' {
+			fault("Config.OwnHosts has %q, want a host name in small letters, without port", host)
+		}
 	}
 	strategies := leaves(c.Strategy)
 	if len(strategies) == 0 {
@@ -193,7 +282,7 @@ func (c *Config) check() error {
 			fault("Config.Strategy holds a nil Strategy")
 			continue
 		}
-		if name := s.Via(); name == "" || name == viaNew || name == viaLink || name == viaForm || seen[name] {
+		if name := s.Via(); name == "" || name == viaNew || name == viaLink || name == viaForm || name == viaAdopted || seen[name] {
 			fault("Config.Strategy: the name %q is empty, reserved or there twice", name)
 		}
 		seen[s.Via()] = true
@@ -240,6 +329,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v.context = visitContext{r.Context(), v}
 	v.carriers = v.few[:0]
 	v.response = response{ResponseWriter: w, v: v}
+	if v.permission > Deny && t.bot(r) {
+		v.permission, v.bot = Unasked, true
+	}
 	v.classify()
 
 	t.strategy.Identify(v) // what does the client carry?
@@ -342,6 +434,10 @@ func (t *Tracker) settle(v *Visit) {
 			v.clear()
 		}
 	default:
+		if v.bot {
+			t.stats.bots.Add(1)
+			return
+		}
 		t.stats.unasked.Add(1)
 		// Consent was there once, and is not any more. A click from another
 		// site is no proof: its cookies may have been held back.
@@ -360,12 +456,14 @@ func (t *Tracker) recognise(v *Visit) {
 	}
 	var room [2]claim
 	forgotten := false
-	if claims := v.claims(room[:0]); len(claims) > 0 {
-		record, via, err := t.arrive(v, claims, &change)
+	claims := v.claims(room[:0])
+	if len(claims) > 0 {
+		record, via, err := t.arrive(v, claims, &change, t.ledger.timeout)
 		if err == nil {
 			t.stats.recognised(via)
 			v.open(record.ID, via, record)
 			v.replaceStored()
+			v.rememberVisit(record)
 			return
 		}
 		forgotten = errors.Is(err, ErrForgotten)
@@ -381,14 +479,69 @@ func (t *Tracker) recognise(v *Visit) {
 			return
 		}
 	}
-	if v.mayMint && v.offers != 0 {
+	strong := v.mayMint && v.offers != 0
+	var silent error
+	if len(claims) > 0 || slices.ContainsFunc(v.carriers, func(c carrier) bool { return !c.id.IsZero() }) {
+		v.like = nil // a token came, whatever became of it
+	} else if strong {
+		var ok bool
+		if ok, silent = t.adopted(v, &change); ok {
+			return
+		}
+	}
+	if v.like != nil && silent == nil {
+		begin := time.Now()
+		if silent = t.match(v); silent == nil && !strong && t.resume(v, begin, &change) {
+			return
+		}
+	}
+	if strong || v.startsWeak() {
+		v.weak = !strong
 		record := t.ledger.mint(&change[0])
+		if v.like != nil && v.permission == Restore && strong {
+			record.Likely = v.like.likely.ID
+		}
+		v.session.saveFail = silent // a store that did not answer is not asked again
 		v.open(record.ID, viaNew, record)
 		v.session.saved = false
 		v.replaceStored()
+		v.wantStart()
 	} else if forgotten {
 		v.clear()
 	}
+}
+
+// resume goes on with a session that looks like the request, and reports whether
+// that is so. One that has tokens is shown, no more: who has them may be somebody
+// else.
+func (t *Tracker) resume(v *Visit, begin time.Time, change *[1]change) bool {
+	k := v.like
+	if k.likely.ID.IsZero() {
+		return false
+	}
+	if k.strong {
+		t.stats.recognised(k.via)
+		v.weak, v.session.guess = true, true
+		v.open(k.likely.ID, k.via, k.likely)
+		return true
+	}
+	record, via, err := t.arrive(v, []claim{{id: k.likely.ID, via: k.via}}, change, t.ledger.left(begin))
+	if err != nil {
+		if !errors.Is(err, ErrForgotten) {
+			if t.ledger.gather == nil {
+				t.stats.drop(err)
+			}
+			v.like = nil
+		}
+		return false
+	}
+	t.stats.recognised(via)
+	v.weak = true
+	v.open(record.ID, via, record)
+	if k.renew {
+		v.remember(record)
+	}
+	return true
 }
 
 // claims returns the sessions that the request speaks for, the one of the most
@@ -406,7 +559,7 @@ func (v *Visit) claims(claims []claim) []claim {
 	}
 	// A form speaks where nothing else does.
 	if len(claims) == 0 || v.kind == kindForget {
-		if form, ok := v.formTicket(); ok {
+		if form, ok := v.formTicket(); ok && (form.joins == 0 || v.permission == Deny) {
 			claims = withClaim(claims, claim{id: form.id, via: viaForm})
 		}
 	}
@@ -422,12 +575,12 @@ func withClaim(claims []claim, c claim) []claim {
 	return append(claims, c)
 }
 
-// arrive counts the request on the session that the claims speak for.
-func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change) (Record, string, error) {
+// arrive counts the request on the session that the claims speak for. It waits for so
+// long at most.
+func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change, wait time.Duration) (Record, string, error) {
 	c := &change[0]
 	c.claim, c.via, c.stored = true, claims[0].via, claims[0].stored
 	id := claims[0].id
-	wait := t.ledger.timeout
 	// One claim of the most trusted strategy needs no settling.
 	if len(claims) > 1 || claims[0].follows {
 		begin := time.Now()
@@ -462,8 +615,8 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change) (Record, s
 func (v *Visit) open(id ID, via string, record Record) {
 	s := &v.session
 	s.tracker, s.ID, s.Via, s.record, s.saved = v.tracker, id, via, record, true
-	if via == viaForm {
-		v.Hook() // the form may be shown again
+	if via == viaForm || v.weak || via == viaNew && v.like != nil {
+		v.Hook() // a form may be shown, and what the client looks like is to be remembered
 	}
 	if v.hooked {
 		return
@@ -471,6 +624,22 @@ func (v *Visit) open(id ID, via string, record Record) {
 	for i, name := range v.tracker.names {
 		if (v.offers&(1<<i) != 0 || v.Carried(name)) && v.Due(name) {
 			v.hooked = true
+		}
+	}
+}
+
+// wantStart has the page that begins a session come whole, if a carrier is to be given
+// out that does not ride on a 304: or the session, and the campaign that it began with,
+// would be lost with a page that the browser had stored before it was asked. A tag
+// alone waits for the next 200.
+func (v *Visit) wantStart() {
+	if !v.navigation || v.session.saveFail != nil {
+		return
+	}
+	for i, name := range v.tracker.names {
+		if name != (ETag{}).Via() && v.offers&(1<<i) != 0 && v.Due(name) {
+			v.wantWhole()
+			return
 		}
 	}
 }
@@ -507,6 +676,10 @@ func (t *Tracker) deny(v *Visit) bool {
 			}
 		}
 	}
+	if err := t.denyAdopted(v); err != nil {
+		done = false
+		t.stats.drop(err)
+	}
 	return done
 }
 
@@ -515,6 +688,9 @@ func (v *Visit) clear() {
 	v.clearing.Store(true)
 	v.hooked = true
 	v.replaceStored()
+	if len(v.carriers) > 0 {
+		v.wantWhole() // nothing is cleared on a 304
+	}
 }
 
 // stored takes note that the carrier of a purpose sits in the response that the
@@ -527,8 +703,7 @@ func (v *Visit) stored(purpose string) {
 
 // replaceStored makes the handler answer 200, if the client's stored response
 // has a carrier that is to go or to be another one. A 304 leaves it as it is
-// (measured in Chromium, Firefox and WebKit). Requests that do not end as a
-// plain 200 anyway are left alone.
+// (measured in Chromium, Firefox and WebKit).
 func (v *Visit) replaceStored() {
 	if v.unsettled && !v.clearing.Load() {
 		return
@@ -538,15 +713,21 @@ func (v *Visit) replaceStored() {
 		if !c.stored || c.ambiguous || !v.clearing.Load() && c.id == v.session.ID && !c.old {
 			continue
 		}
-		if !v.seedable() || hasStar(v.request.Header["If-None-Match"]) {
-			return
-		}
-		h := v.Header()
-		delete(h, "If-None-Match")
-		delete(h, "If-Modified-Since")
-		v.resent = true
+		v.wantWhole()
 		return
 	}
+}
+
+// wantWhole makes the handler answer 200 where it would answer 304. Requests that do
+// not end as a plain 200 anyway are left alone.
+func (v *Visit) wantWhole() {
+	if !v.seedable() || hasStar(v.request.Header["If-None-Match"]) {
+		return
+	}
+	h := v.Header()
+	delete(h, "If-None-Match")
+	delete(h, "If-Modified-Since")
+	v.resent = true
 }
 
 func hasStar(lines []string) bool {
@@ -593,15 +774,22 @@ func (v *Visit) giveBack(r *http.Request) {
 // cleared: with this response, if its header is looked at (always under ETag,
 // and where a carrier was about to be written), else with the next one. The
 // Session that the handler has goes on showing what was; its Set returns
-// ErrForgotten. If consent stays, the next page begins a new session.
+// ErrForgotten. One that the request only looks like is not forgotten: ErrGuess. If consent stays, the next page begins a new session.
 //
 // An error means that the session may still be there: try again. Forget gives
 // up after twenty times Config.StoreTimeout.
 func (t *Tracker) Forget(ctx context.Context, id ID) error {
+	v := t.visit(ctx)
+	if v == nil || v.session.tracker == nil || v.session.ID != id {
+		v = nil
+	}
+	if v != nil && v.session.guess {
+		return fmt.Errorf("revisit: forget %v: %w", id, ErrGuess)
+	}
 	if err := t.forget(ctx, id, forgetLimit*t.ledger.timeout); err != nil {
 		return fmt.Errorf("revisit: forget %v: %w", id, err)
 	}
-	if v := t.visit(ctx); v != nil && v.session.tracker != nil && v.session.ID == id {
+	if v != nil {
 		v.clearing.Store(true)
 	}
 	return nil
@@ -620,6 +808,12 @@ func (t *Tracker) forgetClaim(ctx context.Context, c claim, wait time.Duration) 
 			}
 		}
 		id := c.id
+		if c.via != "" {
+			// Whoever comes after a logout has no say over the session before.
+			if r, err := t.ledger.root(ctx, id); err == nil && r.Joins == renewed {
+				return struct{}{}, nil
+			}
+		}
 		fresh, err := t.ledger.forget(ctx, id)
 		if fresh {
 			t.stats.forgotten.Add(1)

@@ -227,6 +227,33 @@ func withinFor[T any](l *ledger, ctx context.Context, wait, limit time.Duration,
 	}
 }
 
+// behind runs f, which uses the store, and waits for nothing. What it cannot do is
+// counted.
+func (l *ledger) behind(ctx context.Context, f func(context.Context) error) {
+	do := func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) }
+	drop := func(err error) {
+		if err != nil {
+			l.stats.drop(err)
+		}
+	}
+	if l.memory != nil {
+		_, err := do(context.Background())
+		drop(err)
+		return
+	}
+	if !l.begin() {
+		drop(errBusy)
+		return
+	}
+	go func() {
+		defer l.leave()
+		ctx, cancel := l.deadline(ctx, l.timeout)
+		defer cancel()
+		_, err := protect(l, ctx, do)
+		drop(err)
+	}()
+}
+
 // protect makes an error of a panic in the store: in a goroutine of ours it
 // would end the process.
 func protect[T any](l *ledger, ctx context.Context, f func(context.Context) (T, error)) (value T, err error) {

@@ -155,7 +155,7 @@ func full() revisit.Record {
 		Confirmed: true, Forgotten: true, Visits: 3, Hits: 1<<62 + 1, Via: "etag",
 		Touches:    []revisit.Touch{touch(2*time.Hour, "first"), touch(time.Hour, "last ☃")},
 		Values:     map[string]revisit.Value{"lead": {Text: "äöü '\"\\ 🛒", At: at}, "gone": {At: at.Add(-time.Hour)}},
-		MergedInto: newID(), Absorbed: []revisit.Absorbed{{ID: newID(), Visits: 1, Hits: 2}, {ID: newID()}},
+		MergedInto: newID(), Absorbed: []revisit.Absorbed{{ID: newID(), Visits: 1, Hits: 2}, {ID: newID(), Untold: true}},
 		Joins: 4, Rivals: []revisit.ID{newID(), newID()}, Likely: newID(),
 	}
 }

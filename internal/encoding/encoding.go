@@ -56,6 +56,7 @@ type absorbed struct {
 	ID     revisit.ID `json:"i"`
 	Visits int64      `json:"v,omitempty"`
 	Hits   int64      `json:"h,omitempty"`
+	Untold bool       `json:"u,omitempty"`
 }
 
 // Encode writes down all of a record but its ID and Version. It is done for each
@@ -115,6 +116,7 @@ func Encode(r *revisit.Record) ([]byte, error) {
 			w.string(a.ID.String())
 			w.int("v", a.Visits, false)
 			w.int("h", a.Hits, false)
+			w.bool("u", a.Untold)
 			w.b = append(w.b, '}')
 		}
 		w.b = append(w.b, ']')

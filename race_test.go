@@ -1,0 +1,5 @@
+//go:build race
+
+package revisit_test
+
+const underRace = true
