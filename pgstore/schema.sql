@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS revisit_sessions (
 	touches     jsonb,             -- what led here: the first and the latest fifteen
 	"values"    jsonb,             -- of Session.Set: {"key": {"Text": ..., "At": ...}}
 	merged_into uuid,
-	absorbed    jsonb,             -- merged into this one: [{"ID", "Visits", "Hits"}]
+	absorbed    jsonb,             -- merged into this one: [{"ID", "Visits", "Hits", "Untold"}]
 	joins       integer NOT NULL,
 	rivals      jsonb,
 	likely      uuid,
