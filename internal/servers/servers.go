@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package servers starts real database servers for tests: those of Debian's
-// packages, on free ports of loopback, in temporary folders, ended by process id.
+// Package servers starts real servers for tests, databases and others: those of
+// Debian's packages, on free ports of loopback, in temporary folders, ended by process id.
 // One that is missing fails the test: make deps installs them.
 package servers
 
@@ -41,6 +41,26 @@ func freePort(t testing.TB) int {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
+}
+
+// FreeAddress returns host:port on loopback that nobody listens at.
+func FreeAddress(t testing.TB) string {
+	return fmt.Sprintf("127.0.0.1:%d", freePort(t))
+}
+
+// Process starts any other server, which is there once it listens at address.
+func Process(t testing.TB, address string, command func() *exec.Cmd) *Server {
+	t.Helper()
+	s := &Server{Address: address, command: command, ready: func() error {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}}
+	t.Cleanup(s.stop) // also if it does not start
+	s.Start(t)
+	return s
 }
 
 // Start starts it, and waits until it answers.
@@ -114,7 +134,7 @@ func (s *Server) Kill() {
 }
 
 func (s *Server) stop() {
-	if s.cmd == nil {
+	if s.cmd == nil || s.cmd.Process == nil {
 		return
 	}
 	s.Signal(syscall.SIGCONT)
