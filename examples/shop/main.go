@@ -1,12 +1,15 @@
 // Shop is a small shop that shows revisit at work: products, a cart, a lead
-// form, a consent banner, and a page that tells visitors what is known of them.
+// form, a checkout, a consent banner, a page that tells visitors what is known of
+// them, and a dashboard that shows which campaign has earned what.
 //
-//	go run ./shop -strategy hybrid -consent optin -data ./data
+//	go run ./shop -strategy hybrid -consent optin -data ./data -seed-days 30
 package main
 
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,6 +27,8 @@ import (
 	"time"
 
 	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/examples/shop/report"
+	"github.com/revisit-go/revisit/ja4"
 	"github.com/revisit-go/revisit/sqlitestore"
 )
 
@@ -40,8 +46,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("shop", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
-	strategy := flags.String("strategy", "hybrid", "how visitors are recognised: cookie, etag or hybrid")
+	strategy := flags.String("strategy", "hybrid", "how visitors are recognised: cookie, etag, hybrid, fingerprint or hybrid+fingerprint")
 	consent := flags.String("consent", "optin", "whom to recognise: optin (who said yes), optout (who did not say no) or granted (everybody)")
+	useTLS := flags.Bool("tls", false, "serve https, with a certificate that is made at the start and that nobody trusts, and look at what browsers say in the handshake")
+	pay := flags.String("pay", "127.0.0.1:0", "`address` of the payment provider that belongs to the demonstration")
+	seedDays := flags.Int("seed-days", 0, "`days` of made-up history for the dashboard, if there is none yet")
 	data := flags.String("data", "", "`folder` that keeps the signing key and the sessions, so that a restart knows visitors; default: none, they are in memory")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -55,9 +64,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, nil))
 
-	config := revisit.Config{Logger: logger}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+
+	providing, err := net.Listen("tcp", *pay)
+	if err != nil {
+		return fmt.Errorf("-pay: %w", err)
+	}
+	defer providing.Close()
+	payHost, _, err := net.SplitHostPort(providing.Addr().String())
+	if err != nil {
+		return err
+	}
+	config := revisit.Config{
+		Logger: logger,
+		// Nothing is in front of the shop, also where visitors come from this machine.
+		ClientAddr: revisit.Forwarded("X-Forwarded-For"),
+		OwnHosts:   []string{payHost}, // who comes back from paying was not brought by that
+	}
 	// A Secure cookie is not kept over plain http, save for development here.
-	cookie := revisit.Cookie{Insecure: isLoopback(host)}
+	cookie := revisit.Cookie{Insecure: isLoopback(host) && !*useTLS}
+	fingerprint := revisit.Fingerprint{TLS: *useTLS}
 	switch *strategy {
 	case "cookie":
 		config.Strategy = cookie
@@ -65,8 +92,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		config.Strategy = revisit.ETag{}
 	case "hybrid":
 		config.Strategy = revisit.Hybrid(cookie, revisit.ETag{})
+	case "fingerprint":
+		config.Strategy = fingerprint
+	case "hybrid+fingerprint":
+		config.Strategy = revisit.Hybrid(cookie, revisit.ETag{}, fingerprint)
 	default:
-		return fmt.Errorf("-strategy %q: want cookie, etag or hybrid", *strategy)
+		return fmt.Errorf("-strategy %q: want cookie, etag, hybrid, fingerprint or hybrid+fingerprint", *strategy)
 	}
 	switch *consent {
 	case "optin":
@@ -78,20 +109,48 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	default:
 		return fmt.Errorf("-consent %q: want optin, optout or granted", *consent)
 	}
-	if *data != "" {
-		key, err := loadKey(*data)
+	dir := *data
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "shop"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+		defer memory.Close()
+		config.Store = memory
+		config.Keys = [][]byte{random()}
+	} else {
+		key, err := loadKey(dir)
 		if err != nil {
 			return fmt.Errorf("-data: %w", err)
 		}
 		config.Keys = [][]byte{key}
 		// FlushEvery stays 0: each page view is saved before the page is made, and
 		// survives whatever happens to the process.
-		store, err := sqlitestore.Open(filepath.Join(*data, "sessions.db"), sqlitestore.Options{})
+		store, err := sqlitestore.Open(filepath.Join(dir, "sessions.db"), sqlitestore.Options{})
 		if err != nil {
 			return fmt.Errorf("-data: %w", err)
 		}
 		defer store.Close()
 		config.Store = store
+	}
+	// The shop's own tables are in a file of their own, as if it had a database already.
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.Join(dir, "shop.db")}).EscapedPath()+
+		"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(4)
+	books, err := report.Open(ctx, db, false)
+	if err != nil {
+		return err
+	}
+	config.OnMerge, config.OnForget = books.Merge, books.Forget
+	config.OnHit = func(ctx context.Context, h revisit.Hit) {
+		if err := books.Hit(ctx, h); err != nil {
+			logger.Warn("the dashboard misses a page view", "error", err)
+		}
 	}
 	tracker, err := revisit.New(config)
 	if err != nil {
@@ -103,15 +162,43 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	s := newShop(tracker, *consent, *strategy)
+	s.report, s.provider, s.secret = books, "http://"+providing.Addr().String(), random()
+	s.board = newDashboard(books)
 	server := &http.Server{
-		Handler:           newShop(tracker, *consent, *strategy).routes(),
+		Handler:           s.routes(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-	fmt.Fprintf(stdout, "The shop is open: http://%s/\n", listener.Addr())
+	scheme, serve := "http", func() error { return server.Serve(listener) }
+	if *useTLS {
+		certificate, err := selfSigned(host)
+		if err != nil {
+			return fmt.Errorf("-tls: %w", err)
+		}
+		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}}
+		ja4.Watch(server)
+		scheme, serve = "https", func() error { return server.ServeTLS(listener, "", "") }
+	}
+	fmt.Fprintf(stdout, "The shop is open: %s://%s/\n", scheme, listener.Addr())
+
+	provider := &http.Server{Handler: payments(s.secret), ReadHeaderTimeout: 10 * time.Second}
+	defer provider.Close()
+	go func() { _ = provider.Serve(providing) }()
 
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- serve() }()
+	seeded := make(chan struct{})
+	go func() {
+		defer close(seeded)
+		if err := s.seed(ctx, config.Store, *seedDays, stdout); err != nil && ctx.Err() == nil {
+			logger.Error("the made-up history is not whole", "error", err)
+		}
+	}()
+	defer func() {
+		stop()
+		<-seeded
+	}()
 	select {
 	case err := <-served:
 		return err
@@ -131,6 +218,12 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
+func random() []byte {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return b
+}
+
 // loadKey reads the key of the folder, and makes one if there is none.
 func loadKey(dir string) ([]byte, error) {
 	path := filepath.Join(dir, "key")
@@ -141,8 +234,7 @@ func loadKey(dir string) ([]byte, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	key = make([]byte, 32)
-	rand.Read(key)
+	key = random()
 	// All of it or nothing: half a key would be refused at the next start.
 	temp := path + ".new"
 	if err := os.WriteFile(temp, key, 0o600); err != nil {

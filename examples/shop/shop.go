@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
@@ -11,10 +13,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/examples/shop/report"
+	"github.com/revisit-go/revisit/ja4"
 )
 
 const (
@@ -38,16 +41,18 @@ type shop struct {
 	strategy string
 	pages    map[string]*template.Template
 
-	mu    sync.Mutex
-	leads []lead
+	report   *report.Report
+	board    *dashboard
+	provider string // of payments
+	secret   []byte // that is shared with it
 }
 
 // A lead is what a business keeps: a person who asked, and where he came from.
 type lead struct {
 	Number, Mail string
 	Visitor      string // the session, for later orders
-	Source       string // that brought him first
-	Campaign     string // that brought him last
+	Source       string // that brought him last
+	Campaign     string
 }
 
 type product struct {
@@ -70,7 +75,7 @@ var products = []product{
 
 func newShop(tracker *revisit.Tracker, consent, strategy string) *shop {
 	s := &shop{tracker: tracker, consent: consent, strategy: strategy, pages: make(map[string]*template.Template)}
-	for _, name := range []string{"home", "product", "cart", "lead", "thanks", "known", "tour", "missing"} {
+	for _, name := range []string{"home", "product", "cart", "lead", "thanks", "known", "tour", "missing", "checkout", "paid"} {
 		s.pages[name] = template.Must(template.ParseFS(files, "pages/layout.html", "pages/"+name+".html"))
 	}
 	return s
@@ -84,6 +89,9 @@ func (s *shop) routes() http.Handler {
 	pages.HandleFunc("GET /product/{sku}", s.product)
 	pages.HandleFunc("GET /cart", s.cart)
 	pages.HandleFunc("POST /cart", s.addToCart)
+	pages.HandleFunc("GET /checkout", s.checkout)
+	pages.HandleFunc("POST /checkout", s.buy)
+	pages.HandleFunc("GET /paid", s.paid)
 	pages.HandleFunc("GET /contact", s.contact)
 	pages.HandleFunc("POST /contact", s.takeLead)
 	pages.HandleFunc("GET /known", s.known)
@@ -96,6 +104,10 @@ func (s *shop) routes() http.Handler {
 	all := http.NewServeMux()
 	all.Handle("/", s.tracker.Handler(showSession(pages)))
 	all.Handle("/revisit/", s.tracker.Beacon())
+	all.HandleFunc("GET /dashboard", s.board.serve)
+	all.HandleFunc("GET /dashboard/visitor/{id}", s.board.visitor)
+	all.HandleFunc("GET /static/dashboard.js", file("pages/dashboard.js"))
+	all.HandleFunc("GET /static/vendor/chart.umd.min.js", file("pages/vendor/chart.umd.min.js"))
 	all.HandleFunc("GET /about", file("pages/about.html"))
 	all.HandleFunc("GET /static/style.css", file("pages/style.css"))
 	all.HandleFunc("GET /static/tour.js", file("pages/tour.js"))
@@ -153,6 +165,9 @@ func (s *shop) render(w http.ResponseWriter, r *http.Request, status int, name, 
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", policy)
+	if name == "checkout" { // whose form leads to the payment provider
+		w.Header().Set("Content-Security-Policy", strings.Replace(policy, "form-action 'self'", "form-action 'self' "+s.provider, 1))
+	}
 	if name == "home" {
 		// The front page has a validator of its own. The others show what is done
 		// for pages that have none.
@@ -208,14 +223,10 @@ func cartOf(r *http.Request) []product {
 
 func (s *shop) cart(w http.ResponseWriter, r *http.Request) {
 	cart := cartOf(r)
-	total := product{}
-	for _, p := range cart {
-		total.Cents += p.Cents
-	}
 	s.render(w, r, http.StatusOK, "cart", "Your cart", struct {
 		Products []product
 		Total    string
-	}{cart, total.Price()})
+	}{cart, total(cart).Price()})
 }
 
 func (s *shop) addToCart(w http.ResponseWriter, r *http.Request) {
@@ -246,13 +257,18 @@ func (s *shop) takeLead(w http.ResponseWriter, r *http.Request) {
 	}
 	l := lead{Mail: mail}
 	visitor, known := revisit.FromContext(r.Context())
-	if known {
-		l.Visitor, l.Source, l.Campaign = visitor.ID.String(), visitor.First().Source, visitor.Last().Campaign
+	if known = known && !visitor.IsGuess(); known {
+		l.Visitor, l.Source, l.Campaign = visitor.ID.String(), visitor.Last().Source, visitor.Last().Campaign
 	}
-	s.mu.Lock()
-	l.Number = fmt.Sprintf("L%04d", len(s.leads)+1)
-	s.leads = append(s.leads, l)
-	s.mu.Unlock()
+	l.Number = "L" + strings.ToUpper(rand.Text()[:8])
+	var last revisit.Touch
+	if known {
+		last = visitor.Last()
+	}
+	if err := s.report.Lead(r.Context(), l.Number, l.Visitor, last, time.Now()); err != nil {
+		http.Error(w, "That did not work. Please try again.", http.StatusServiceUnavailable)
+		return
+	}
 	if known {
 		// The session keeps the number of the lead, not the address. If it cannot,
 		// the lead counts all the same.
@@ -285,13 +301,21 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 			add("Number of your enquiry", number)
 		}
 		touches, merged = v.Touches(), record.Absorbed
+		if !record.Likely.IsZero() {
+			add("Looks like", record.Likely.String()+" (no more than a guess)")
+		}
+	}
+	var hello *ja4.Hello // of the connection, with -tls
+	if seen, ok := ja4.FromContext(r.Context()); ok {
+		hello = seen
 	}
 	s.render(w, r, http.StatusOK, "known", "What is known about you", struct {
 		Strategy string
 		Rows     []row
 		Touches  []revisit.Touch
 		Merged   []revisit.Absorbed
-	}{s.strategy, rows, touches, merged})
+		Hello    *ja4.Hello
+	}{s.strategy, rows, touches, merged, hello})
 }
 
 // The tour is a single-page application in small.
@@ -336,7 +360,11 @@ func (s *shop) forgets(w http.ResponseWriter, r *http.Request) bool {
 	if !ok {
 		return true
 	}
-	if err := s.tracker.Forget(r.Context(), v.ID); err != nil {
+	err := s.tracker.Forget(r.Context(), v.ID)
+	if errors.Is(err, revisit.ErrGuess) {
+		return true // nobody that we know: it only looks like somebody
+	}
+	if err != nil {
 		http.Error(w, "That did not work. Please try again.", http.StatusServiceUnavailable)
 		return false
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"html"
 	"io"
 	"net/http"
@@ -11,10 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // open starts the shop and returns its address, and a function that closes it.
@@ -33,20 +36,20 @@ func open(t *testing.T, args ...string) (address string, closeShop func()) {
 		t.Fatalf("the shop does not open: %v, %v", err, <-done)
 	}
 	_, address, _ = strings.Cut(strings.TrimSpace(line), ": ")
-	closed := false
-	closeShop = func() {
-		if closed {
-			return
-		}
-		closed = true
+	said := make(chan string, 1)
+	go func() {
+		rest, _ := io.ReadAll(lines)
+		said <- string(rest)
+	}()
+	closeShop = sync.OnceFunc(func() {
 		stop()
-		if rest, _ := io.ReadAll(lines); string(rest) != "The shop is closed.\n" {
+		if rest := <-said; !strings.HasSuffix(rest, "The shop is closed.\n") {
 			t.Errorf("the shop said %q at the end", rest)
 		}
 		if err := <-done; err != nil {
 			t.Errorf("the shop ended with %v", err)
 		}
-	}
+	})
 	t.Cleanup(closeShop)
 	return strings.TrimSuffix(address, "/"), closeShop
 }
@@ -164,7 +167,7 @@ func TestConsentIsAskedTakenAndTakenBack(t *testing.T) {
 		t.Fatalf("after consent: %v", r.Header)
 	}
 	post(t, c, address+"/contact", url.Values{"mail": {"ann@example.com"}})
-	if r = get(t, c, address+"/known"); !strings.Contains(r.body, id) || !strings.Contains(r.body, "L0001") {
+	if r = get(t, c, address+"/known"); !strings.Contains(r.body, id) || !regexp.MustCompile(`<td>L[A-Z0-9]{8}</td>`).MatchString(r.body) {
 		t.Errorf("known: %s", r.body)
 	}
 	if r = post(t, c, address+"/forget", nil); r.Header.Get("X-Session-Id") != "" || !strings.Contains(r.body, "Nothing.") {
@@ -294,6 +297,50 @@ func TestAKilledShopKeepsWhatItCounted(t *testing.T) {
 	}
 }
 
+// Requests that carry nothing are one visitor's as long as they look alike.
+func TestTheFingerprintByHand(t *testing.T) {
+	address, _ := open(t, "-strategy", "fingerprint", "-consent", "granted")
+	one := []string{"User-Agent", "Mozilla/5.0 (X11; Linux x86_64) One/1", "Accept-Language", "de"}
+	first := get(t, http.DefaultClient, address+"/", one...)
+	again := get(t, http.DefaultClient, address+"/cart", one...)
+	other := get(t, http.DefaultClient, address+"/", "User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Two/1", "Accept-Language", "de")
+	id := first.Header.Get("X-Session-Id")
+	if id == "" || first.Header.Get("X-Session-Via") != "new" || len(first.Header["Set-Cookie"]) != 0 || strings.Contains(first.Header.Get("Etag"), "~") {
+		t.Errorf("first: %v", first.Header)
+	}
+	if again.Header.Get("X-Session-Id") != id || again.Header.Get("X-Session-Via") != "fingerprint" || again.Header.Get("X-Session-Hits") != "2" {
+		t.Errorf("again: %v", again.Header)
+	}
+	if other.Header.Get("X-Session-Id") == id || other.Header.Get("X-Session-Via") != "new" {
+		t.Errorf("other: %v", other.Header)
+	}
+	if silent := get(t, http.DefaultClient, address+"/", append(one, "Sec-GPC", "1")...); silent.Header.Get("X-Session-Id") != "" {
+		t.Errorf("Global Privacy Control: %v", silent.Header)
+	}
+	if bot := get(t, http.DefaultClient, address+"/", "User-Agent", "Googlebot/2.1 (+http://www.google.com/bot.html)"); bot.Header.Get("X-Session-Id") != "" {
+		t.Errorf("a crawler: %v", bot.Header)
+	}
+}
+
+// Beside tokens it is a guess, which the page about you calls by its name; and with
+// -tls that page shows what the handshake has said.
+func TestTheGuessAndTheHandshake(t *testing.T) {
+	address, _ := open(t, "-strategy", "hybrid+fingerprint", "-consent", "granted", "-tls")
+	jar, _ := cookiejar.New(nil)
+	c := &http.Client{Jar: jar, Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	first := get(t, c, address+"/")
+	if again := get(t, c, address+"/known"); again.Header.Get("X-Session-Via") != "cookie" || again.ProtoMajor != 2 ||
+		!regexp.MustCompile(`<code id="ja4">t13i[0-9]{4}h2_[0-9a-f]{12}_[0-9a-f]{12}</code>`).MatchString(again.body) {
+		t.Errorf("%v %s", again.Header, again.body)
+	}
+	c.Jar = nil // a private window
+	other := get(t, c, address+"/known")
+	if other.Header.Get("X-Session-Via") != "new" || other.Header.Get("X-Session-Id") == first.Header.Get("X-Session-Id") ||
+		!strings.Contains(other.body, first.Header.Get("X-Session-Id")+" (no more than a guess)") {
+		t.Errorf("%v %s", other.Header, other.body)
+	}
+}
+
 func TestTheCartAndTheLead(t *testing.T) {
 	address, _ := open(t, "-consent", "granted")
 	c := client()
@@ -356,5 +403,106 @@ func TestFlagsAreChecked(t *testing.T) {
 		if err := run(context.Background(), args, io.Discard, io.Discard); err == nil {
 			t.Errorf("%q is accepted", args)
 		}
+	}
+}
+
+// A campaign, days, a purchase at the payment provider: the dashboard has the order
+// under the campaign, once, and the visitor's timeline.
+func TestAnOrderIsTheCampaigns(t *testing.T) {
+	address, _ := open(t, "-consent", "granted")
+	c := client()
+	id := get(t, c, address+"/?utm_source=newsletter&utm_medium=mail&utm_campaign=spring").Header.Get("X-Session-Id")
+	get(t, c, address+"/product/teapot")
+	post(t, c, address+"/cart", url.Values{"sku": {"teapot"}})
+	if page := get(t, c, address+"/checkout"); !strings.Contains(page.body, "€ 49.00") || !strings.Contains(page.Header.Get("Content-Security-Policy"), "form-action 'self' http://127.0.0.1:") {
+		t.Fatalf("%v %s", page.Header, page.body)
+	}
+	pay := post(t, c, address+"/checkout", nil)
+	back := regexp.MustCompile(`name="back" value="([^"]+)"`).FindStringSubmatch(pay.body)
+	if back == nil || !strings.Contains(pay.body, "4900 cents") || pay.Request.URL.Host == strings.TrimPrefix(address, "http://") {
+		t.Fatalf("%v %s", pay.Request.URL, pay.body)
+	}
+	if before := get(t, c, address+"/dashboard"); strings.Contains(before.body, "€ 49.00") {
+		t.Error("it is not paid yet")
+	}
+	paid := post(t, c, "http://"+pay.Request.URL.Host+"/pay", url.Values{"back": {html.UnescapeString(back[1])}, "mac": pay.Request.URL.Query()["mac"]})
+	order := regexp.MustCompile(`<strong id="order">(O[A-Z0-9]{8})</strong>`).FindStringSubmatch(paid.body)
+	if order == nil || paid.Header.Get("X-Session-Id") != id {
+		t.Fatalf("%v %s", paid.Header, paid.body)
+	}
+	get(t, c, paid.Request.URL.String()) // loaded again
+	for _, model := range []string{"", "first", "linear", "position based"} {
+		board := get(t, http.DefaultClient, address+"/dashboard?"+url.Values{"model": {model}}.Encode())
+		if !strings.Contains(board.body, `<th scope="row">newsletter / spring</th><td class="number">1</td><td class="number">0</td><td class="number">1.0</td><td class="number">€ 49.00</td>`) ||
+			strings.Count(board.body, order[1]) != 1 || !strings.Contains(board.body, "/dashboard/visitor/"+id) {
+			t.Errorf("%s: %s", model, board.body)
+		}
+		if strings.Contains(board.body, `src="http`) || strings.Contains(board.body, `href="http`) {
+			t.Error("something is loaded from elsewhere")
+		}
+	}
+	line := get(t, http.DefaultClient, address+"/dashboard/visitor/"+id)
+	if !strings.Contains(line.body, "<strong>visit</strong> newsletter / spring") || !strings.Contains(line.body, "<strong>order</strong> "+order[1]+": Teapot") {
+		t.Error(line.body)
+	}
+	if strange := get(t, http.DefaultClient, address+"/dashboard/visitor/01890a5d-ac96-774b-bcce-b302099a8057"); strange.StatusCode != 404 {
+		t.Error(strange.Status)
+	}
+	forged := strings.Replace(paid.Request.URL.String(), "proof=", "proof=0", 1)
+	if r := get(t, c, forged); r.StatusCode != 403 {
+		t.Error(r.Status)
+	}
+	// Whoever is forgotten is on the dashboard no more; the order is nobody's.
+	post(t, c, address+"/forget", nil)
+	if board := get(t, http.DefaultClient, address+"/dashboard"); strings.Contains(board.body, id) || !strings.Contains(board.body, order[1]) {
+		t.Error(board.body)
+	}
+	if line := get(t, http.DefaultClient, address+"/dashboard/visitor/"+id); line.StatusCode != 404 {
+		t.Error(line.Status)
+	}
+}
+
+// The payment provider sends nobody anywhere but to the shop.
+func TestThePaymentProviderIsNoOpenRedirect(t *testing.T) {
+	address, _ := open(t, "-consent", "granted")
+	c := client()
+	post(t, c, address+"/cart", url.Values{"sku": {"mug"}})
+	pay := post(t, c, address+"/checkout", nil)
+	for _, back := range []string{"http://evil.example/", "javascript:alert(1)", "//evil.example", "", "http://127.0.0.1:1/"} {
+		if r := post(t, c, "http://"+pay.Request.URL.Host+"/pay", url.Values{"back": {back}, "mac": pay.Request.URL.Query()["mac"]}); r.StatusCode != 400 {
+			t.Errorf("%q: %v", back, r.Status)
+		}
+	}
+}
+
+// With -seed-days the dashboard has something to show: the same at each start, once.
+func TestTheMadeUpHistory(t *testing.T) {
+	dir := t.TempDir()
+	figures := regexp.MustCompile(`<li><strong>([0-9]+)</strong> new visitors</li>`)
+	var before []string
+	for range 2 {
+		address, closeShop := open(t, "-seed-days", "5", "-data", dir)
+		var found []string
+		for range 600 {
+			board := get(t, http.DefaultClient, address+"/dashboard")
+			if !strings.Contains(board.body, "is being written") {
+				found = figures.FindStringSubmatch(board.body)
+				for _, want := range []string{"google / teapots", "direct", "<td class=\"number\">€ ", "timeline"} {
+					if !strings.Contains(board.body, want) {
+						t.Errorf("no %q: %s", want, board.body)
+					}
+				}
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if found == nil || len(found[1]) < 2 {
+			t.Fatalf("%v new visitors", found)
+		}
+		if before != nil && before[1] != found[1] {
+			t.Errorf("%v, and after a restart %v", before, found)
+		}
+		before = found
+		closeShop()
 	}
 }

@@ -1,0 +1,117 @@
+package migrate
+
+import (
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/gorilla/sessions"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/revisit-go/revisit"
+)
+
+// Visitors of a site that ran on another library are known on the one that runs on this
+// one, and by our token alone later on. Who brings a value that the library did not make is
+// a new visitor.
+func TestVisitorsAreKept(t *testing.T) {
+	const random = "5f0c2b5e-3d5b-4c8e-9a41-d1a5b7c0e9f2"
+	manager := scs.New()
+	manager.Cookie.Secure = false
+	store := sessions.NewCookieStore([]byte("0123456789abcdef0123456789abcdef"))
+	store.Options.Secure = false
+	for _, c := range []struct {
+		name   string
+		cookie string // of the old site
+		forged string
+		adopt  func(*http.Request) (string, error)
+		old    http.Handler
+	}{
+		{"alexedwards/scs", "session", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", FromSCS(manager),
+			manager.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { manager.Put(r.Context(), "seen", true) }))},
+		{"gorilla/sessions", "shop", "MTc", FromGorilla(store, "shop", "visitor"),
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s, _ := store.Get(r, "shop")
+				s.Values["visitor"] = random
+				_ = s.Save(r, w)
+			})},
+		{"a plain UUID", "visitor", "1 OR 1=1", FromUUID("visitor"),
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.SetCookie(w, &http.Cookie{Name: "visitor", Value: random, Path: "/"})
+			})},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tracker, err := revisit.New(revisit.Config{
+				Strategy: revisit.Cookie{Insecure: true}, Adopt: c.adopt,
+				Consent: func(*http.Request) revisit.Permission { return revisit.Recognise },
+			})
+			require.NoError(t, err)
+			defer tracker.Close()
+			mux := http.NewServeMux()
+			mux.Handle("/old", c.old)
+			mux.Handle("/", tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s, _ := revisit.FromContext(r.Context())
+				w.Header().Set("X-Session", s.ID.String()+" "+s.Via)
+			})))
+			server := httptest.NewServer(mux)
+			defer server.Close()
+			base, err := url.Parse(server.URL)
+			require.NoError(t, err)
+			jar, err := cookiejar.New(nil)
+			require.NoError(t, err)
+			get := func(path string) (id, via string) {
+				r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+path, nil)
+				require.NoError(t, err)
+				resp, err := (&http.Client{Jar: jar}).Do(r)
+				require.NoError(t, err)
+				resp.Body.Close()
+				if session := resp.Header.Get("X-Session"); session != "" {
+					return session[:36], session[37:]
+				}
+				return "", ""
+			}
+			oldCookies := func() []*http.Cookie {
+				var found []*http.Cookie
+				for _, k := range jar.Cookies(base) {
+					if k.Name == c.cookie {
+						found = append(found, k)
+					}
+				}
+				return found
+			}
+
+			get("/old")
+			require.Len(t, oldCookies(), 1)
+			old := oldCookies()[0]
+			id, via := get("/")
+			assert.Equal(t, "adopted", via)
+			again, via := get("/")
+			assert.Equal(t, "cookie", via)
+			assert.Equal(t, id, again)
+
+			// The old cookie is deleted; and one who has it alone is the same.
+			jar.SetCookies(base, []*http.Cookie{{Name: c.cookie, MaxAge: -1, Path: "/"}})
+			require.Empty(t, oldCookies())
+			again, via = get("/")
+			assert.Equal(t, "cookie", via)
+			assert.Equal(t, id, again)
+			jar, err = cookiejar.New(nil)
+			require.NoError(t, err)
+			jar.SetCookies(base, []*http.Cookie{{Name: c.cookie, Value: old.Value, Path: "/"}})
+			again, via = get("/")
+			assert.Equal(t, "adopted", via)
+			assert.Equal(t, id, again)
+
+			jar, err = cookiejar.New(nil)
+			require.NoError(t, err)
+			jar.SetCookies(base, []*http.Cookie{{Name: c.cookie, Value: c.forged, Path: "/"}})
+			again, via = get("/")
+			assert.Equal(t, "new", via)
+			assert.NotEqual(t, id, again)
+		})
+	}
+}

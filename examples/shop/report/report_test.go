@@ -1,0 +1,244 @@
+package report
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/internal/servers"
+)
+
+// onBoth runs a test on a file of SQLite and on a PostgreSQL.
+func onBoth(t *testing.T, f func(t *testing.T, r *Report, db *sql.DB)) {
+	t.Run("SQLite", func(t *testing.T) {
+		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.Join(t.TempDir(), "shop.db")}).EscapedPath()+
+			"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
+		require.NoError(t, err)
+		defer db.Close()
+		r, err := Open(t.Context(), db, false)
+		require.NoError(t, err)
+		f(t, r, db)
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		server := servers.PostgreSQL(t)
+		db, err := sql.Open("pgx", "postgres://postgres@"+server.Address+"/postgres?sslmode=disable")
+		require.NoError(t, err)
+		defer db.Close()
+		r, err := Open(t.Context(), db, true)
+		require.NoError(t, err)
+		f(t, r, db)
+		again, err := Open(t.Context(), db, true)
+		require.NoError(t, err, "and once more")
+		assert.NotNil(t, again)
+	})
+}
+
+var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func id(n byte) revisit.ID { return revisit.ID{0: 1, 6: 0x70, 8: 0x80, 15: n} }
+
+// session is one of so many visits, the last one begun at the time.
+func session(n byte, visits int64, at time.Time, touches ...revisit.Touch) revisit.Record {
+	return revisit.Record{ID: id(n), Created: at.Add(-time.Hour), VisitStart: at, LastHit: at, LastSeen: at, Confirmed: true, Visits: visits, Hits: visits, Via: "cookie", Touches: touches}
+}
+
+// What the dashboard makes of hits, orders, leads and merges.
+func TestTheReport(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *Report, _ *sql.DB) {
+		ctx := t.Context()
+		letter := revisit.Touch{Time: now.Add(-48 * time.Hour), Source: "crm", Medium: "email", Campaign: "letter"}
+		search := revisit.Touch{Time: now, Source: "google", Medium: "search", Referrer: "https://www.google.com/"}
+		unconfirmed := session(9, 1, now)
+		unconfirmed.Confirmed = false
+		for _, s := range []revisit.Record{
+			unconfirmed,
+			session(1, 1, now.Add(-48*time.Hour), letter),
+			session(1, 1, now.Add(-48*time.Hour), letter), // told twice
+			session(1, 2, now, letter, search),
+			session(2, 2, now.Add(-time.Minute)), // confirmed by its second visit
+			session(3, 1, now.Add(-24*time.Hour), search),
+		} {
+			require.NoError(t, r.Hit(ctx, revisit.Hit{Session: s, Count: 1, Time: s.LastHit}))
+		}
+		require.NoError(t, r.Lead(ctx, "L1", id(3).String(), search, now))
+		order := Order{"O1", id(1).String(), now, 1001, "a teapot"}
+		require.NoError(t, r.Order(ctx, order, []revisit.Touch{letter, search}))
+		assert.Error(t, r.Order(ctx, order, nil), "a number is given once")
+		require.NoError(t, r.Order(ctx, Order{"O2", "", now, 500, "never paid"}, []revisit.Touch{letter}))
+		for i := range 2 {
+			first, err := r.Paid(ctx, "O1", now)
+			require.NoError(t, err)
+			assert.Equal(t, i == 0, first)
+		}
+		first, err := r.Paid(ctx, "nothing", now)
+		require.NoError(t, err)
+		assert.False(t, first)
+
+		s, err := r.Summary(ctx, now, 3, "linear")
+		require.NoError(t, err)
+		assert.EqualValues(t, 2, s.Now)
+		assert.Equal(t, []Day{
+			{time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), 1, 0},
+			{time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), 1, 0},
+			{time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC), 1, 2},
+		}, s.Days)
+		assert.Equal(t, []Count{{"cookie", 5}}, s.Via)
+		assert.ElementsMatch(t, []Campaign{
+			{"crm", "email", "letter", 1, 0, 0.5, 501},
+			{"google", "search", "", 2, 1, 0.5, 500},
+			{"", "", "", 2, 0, 0, 0},
+		}, s.Campaigns)
+		assert.EqualValues(t, 1, s.Count)
+		assert.EqualValues(t, 1001, s.Cents)
+		require.Len(t, s.Orders, 1)
+		assert.Equal(t, order, s.Orders[0].Order)
+		last, err := r.Summary(ctx, now, 3, "last non-direct")
+		require.NoError(t, err)
+		for _, c := range last.Campaigns {
+			assert.Equal(t, c.Source == "google", c.Cents == 1001, "%+v", c)
+		}
+
+		// Two sessions turn out to be one browser, and that is told twice.
+		for range 2 {
+			require.NoError(t, r.Merge(ctx, id(1), id(3)))
+		}
+		v, err := r.Visitor(ctx, id(3).String())
+		require.NoError(t, err)
+		var events []string
+		for _, e := range v.Events {
+			events = append(events, e.Kind+" "+e.Text)
+		}
+		assert.ElementsMatch(t, []string{"visit crm / letter", "visit google (search)", "visit google (search)", "lead L1", "order O1: a teapot"}, events)
+		_, err = r.Visitor(ctx, id(1).String())
+		assert.ErrorIs(t, err, sql.ErrNoRows)
+
+		require.NoError(t, r.Forget(ctx, id(3)))
+		for _, n := range []byte{1, 3} { // told of late
+			require.NoError(t, r.Hit(ctx, revisit.Hit{Session: session(n, 3, now), Count: 1, Time: now}))
+			_, err = r.Visitor(ctx, id(n).String())
+			assert.ErrorIs(t, err, sql.ErrNoRows)
+		}
+		s, err = r.Summary(ctx, now, 3, "linear")
+		require.NoError(t, err)
+		assert.Empty(t, s.Orders[0].Session, "an order stays, and is nobody's")
+		assert.EqualValues(t, 1001, s.Cents)
+	})
+}
+
+// Each panel goes by its index, whatever is there. With REVISIT_FULL=1 there are a
+// million visitors, and how long each panel takes is said.
+func TestThePanelsGoByTheirIndex(t *testing.T) {
+	visitors := 20_000
+	if os.Getenv("REVISIT_FULL") != "" {
+		visitors = 1_000_000
+	}
+	onBoth(t, func(t *testing.T, r *Report, db *sql.DB) {
+		ctx := t.Context()
+		fill(t, r, db, visitors)
+		since := dayOf(now) - 29
+		one := fmt.Sprintf("v%d", visitors/2)
+		for _, c := range []struct {
+			name string
+			query
+			args []any
+		}{
+			{"visitors now", nowQuery, []any{now.Add(-5 * time.Minute).UnixMilli()}},
+			{"visits by day", daysQuery, []any{since}},
+			{"strategies", viaQuery, []any{since}},
+			{"campaigns", visitsQuery, []any{since}},
+			{"leads", leadsQuery, []any{since * day.Milliseconds()}},
+			{"revenue", creditsQuery, []any{Models[0].String(), since}},
+			{"orders", ordersQuery, nil},
+			{"totals", totalsQuery, []any{since * day.Milliseconds()}},
+			{"a visitor", visitorQuery, []any{one}},
+			{"his visits", timelineQuery, []any{one}},
+			{"his orders", ordersOfQuery, []any{one}},
+			{"his leads", leadsOfQuery, []any{one}},
+		} {
+			plan := planOf(t, r, db, c.query, c.args)
+			if visitors < 1_000_000 && r.postgres {
+				// On few rows PostgreSQL may read all of them: that is no fault.
+				assert.True(t, strings.Contains(plan, c.index) || strings.Contains(plan, "Seq Scan"), "%s: %s", c.name, plan)
+			} else {
+				assert.Contains(t, plan, c.index, "%s", c.name)
+				if !strings.HasPrefix(c.index, "daily") { // all of which is small
+					assert.NotRegexp(t, `SCAN (visitors|visits|orders|leads|credits)( |$)|Seq Scan on (visitors|visits|leads|credits)`, plan, c.name)
+				}
+			}
+			begin := time.Now()
+			require.NoError(t, r.each(ctx, c.query, func(rows *sql.Rows) error { return nil }, c.args...))
+			t.Logf("%s: %v", c.name, time.Since(begin).Round(100*time.Microsecond))
+		}
+		begin := time.Now()
+		s, err := r.Summary(ctx, now, 30, Models[0].String())
+		require.NoError(t, err)
+		t.Logf("the whole dashboard of %d visitors: %v", visitors, time.Since(begin).Round(100*time.Microsecond))
+		assert.NotZero(t, s.Now)
+		assert.Len(t, s.Orders, 10)
+		assert.NotZero(t, s.Cents)
+		assert.Greater(t, len(s.Campaigns), 10)
+	})
+}
+
+// planOf returns how the database goes about a query.
+func planOf(t *testing.T, r *Report, db *sql.DB, q query, args []any) string {
+	explain := "EXPLAIN QUERY PLAN "
+	if r.postgres {
+		explain = "EXPLAIN "
+	}
+	rows, err := db.QueryContext(t.Context(), explain+r.sql(q.text), args...)
+	require.NoError(t, err)
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var line string
+		if r.postgres {
+			require.NoError(t, rows.Scan(&line))
+		} else {
+			var a, b, c int
+			require.NoError(t, rows.Scan(&a, &b, &c, &line))
+		}
+		plan = append(plan, line)
+	}
+	require.NoError(t, rows.Err())
+	return strings.Join(plan, "\n")
+}
+
+// fill puts so many visitors in, over two years, with visits, leads and orders.
+func fill(t *testing.T, r *Report, db *sql.DB, visitors int) {
+	ctx := context.Background()
+	end := now.UnixMilli()
+	const numbers = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) `
+	exec := func(text string, n int) {
+		t.Helper()
+		text = fmt.Sprintf(strings.Replace(text, "NUMBERS", numbers, 1), n)
+		_, err := db.ExecContext(ctx, text)
+		require.NoError(t, err, text)
+	}
+	at := fmt.Sprintf(`(%d - (CAST(i AS BIGINT) * 7919 %% 63072000) * 1000)`, end) // somewhere in two years
+	at = strings.ReplaceAll(at, "%", "%%")
+	source := `('source' || (i %% 40))`
+	exec(`INSERT INTO visitors (session, first, last, hits, visits, via) NUMBERS SELECT 'v' || i, `+at+`, `+at+`, 3, 1, 'cookie' FROM n`, visitors)
+	exec(`INSERT INTO visits (session, at, source, medium, campaign, landing, via) NUMBERS SELECT 'v' || i, `+at+`, `+source+`, 'cpc', 'c', '/', 'cookie' FROM n`, visitors)
+	exec(`INSERT INTO daily (day, source, medium, campaign, via, fresh, visits) NUMBERS SELECT `+fmt.Sprint(dayOf(now))+` - i / 160, 'source' || (i %% 40), 'cpc', 'c', CASE WHEN i / 40 %% 2 = 0 THEN 'cookie' ELSE 'etag' END, i / 80 %% 2, 7 FROM n`, 160*730)
+	exec(`INSERT INTO leads (number, session, at, source, medium, campaign) NUMBERS SELECT 'L' || i, 'v' || i, `+at+`, `+source+`, 'cpc', 'c' FROM n`, visitors/10)
+	exec(`INSERT INTO orders (number, session, at, paid, cents, what) NUMBERS SELECT 'O' || i, 'v' || i, `+at+`, `+at+`, 4900, 'x' FROM n`, visitors/20)
+	for _, m := range Models {
+		exec(`INSERT INTO credits (model, day, number, source, medium, campaign, credit, cents) NUMBERS SELECT '`+m.String()+`', `+at+` / 86400000, 'O' || i, `+source+`, 'cpc', 'c', 1, 4900 FROM n`, visitors/20)
+	}
+	require.NoError(t, r.Hit(ctx, revisit.Hit{Session: session(1, 1, now), Count: 1, Time: now}))
+	_, err := db.ExecContext(ctx, "ANALYZE")
+	require.NoError(t, err)
+}
