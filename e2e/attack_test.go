@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -127,13 +128,13 @@ func TestAnotherSiteCannotFixASession(t *testing.T) {
 					for how, path := range map[string]string{"anchor": anchor, "frame": "/revisit/link/" + frame[1]} {
 						mark := s.mark()
 						b.visit(t, at(how))
-						b.run(t, `document.querySelector("a").click(); return 0`)
+						whenThere(t, b, "a", "click")
 						s.until(t, mark, how, func(log []asked) bool { return count(log, path) > 0 })
 					}
 					for how, path := range map[string]string{"forget": "/revisit/forget", "form": "/form"} {
 						mark := s.mark()
 						b.visit(t, at(how))
-						b.run(t, `document.querySelector("form").requestSubmit(); return 0`)
+						whenThere(t, b, "form", "requestSubmit")
 						s.until(t, mark, how, func(log []asked) bool { return count(log, path) > 0 })
 					}
 					for _, a := range s.since(mark) {
@@ -240,5 +241,17 @@ func TestAPictureCannotJoinItsReader(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// whenThere calls a method of the first element of its kind, once the page has it: what
+// the browser did last may still be under way.
+func whenThere(t *testing.T, b browser, element, method string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if b.run(t, fmt.Sprintf(`const e = document.querySelector(%q); if (e) setTimeout(() => e.%s()); return !!e`, element, method)) == "true" {
+			return
+		}
+		require.True(t, time.Now().Before(end), "the page has no %s", element)
 	}
 }

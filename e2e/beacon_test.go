@@ -97,8 +97,11 @@ func TestTwoProfilesAreTwoVisitors(t *testing.T) {
 						wg.Go(func() { b.visit(t, s.at(host, path)) })
 					}
 					wg.Wait()
+					// Both, before their links: what one fetches late would count as the next page's.
+					s.until(t, mark, "both", func(log []asked) bool {
+						return count(log, path) == 2 && (!script || count(log, fmt.Sprint("/part/", n%2, "/data.json")) == 2)
+					})
 					s.settled(t, mark, path, script)
-					s.until(t, mark, "both", func(log []asked) bool { return count(log, path) == 2 })
 				}
 				// What the one has told the anchor may have settled the wait of the
 				// other: so each goes once more by itself.

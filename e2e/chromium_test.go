@@ -158,7 +158,7 @@ func (c *chromium) back(t *testing.T, path string) {
 
 // arrived asks whether the page of a path is there.
 func arrived(path string) string {
-	return fmt.Sprintf(`location.pathname === %q && document.readyState === "complete"`, path)
+	return fmt.Sprintf(`[location.pathname, location.pathname + location.search].includes(%q) && document.readyState === "complete"`, path)
 }
 
 func (c *chromium) run(t *testing.T, script string) string {
