@@ -1,0 +1,25 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/revisit-go/revisit"
+)
+
+// ginRouter has the Tracker around the whole engine: gin's middlewares share one writer,
+// and have no place for somebody else's. The handlers find the session in the request's
+// context. One handler alone would be gin.WrapH(tracker.Handler(h)).
+func ginRouter(tracker *revisit.Tracker) http.Handler {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.Use(gin.Recovery())
+	e.GET("/products/:id", func(c *gin.Context) {
+		product(c.Writer, c.Request, c.Param("id"))
+	})
+	e.GET("/events", gin.WrapF(events))
+	e.GET("/upgrade", gin.WrapF(upgrade))
+	e.Any("/revisit/*path", gin.WrapH(tracker.Beacon()))
+	return tracker.Handler(e)
+}
