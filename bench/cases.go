@@ -128,9 +128,9 @@ func tracker(b *testing.B, s revisit.Strategy) *revisit.Tracker {
 	return t
 }
 
-// withSCS keeps a counter in a session of alexedwards/scs. With an idle timeout
+// WithSCS keeps a counter in a session of alexedwards/scs. With an idle timeout
 // each request is written back, as ours is counted.
-func withSCS(h http.Handler) http.Handler {
+func WithSCS(h http.Handler) http.Handler {
 	m := scs.New()
 	m.IdleTimeout = 30 * time.Minute
 	return m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -141,8 +141,8 @@ func withSCS(h http.Handler) http.Handler {
 	}))
 }
 
-// withGorilla keeps a counter in a cookie of gorilla/sessions.
-func withGorilla(h http.Handler) http.Handler {
+// WithGorilla keeps a counter in a cookie of gorilla/sessions.
+func WithGorilla(h http.Handler) http.Handler {
 	store := sessions.NewCookieStore(make([]byte, 32))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, _ := store.Get(r, "visitor")
@@ -193,24 +193,24 @@ func Cases() []Case {
 	cases := []Case{
 		{Returning, "plain handler", func(b *testing.B) { returning(b, plain) }},
 		{Returning, "http.CrossOriginProtection", func(b *testing.B) { returning(b, http.NewCrossOriginProtection().Handler(plain)) }},
-		{Returning, "alexedwards/scs, idle touch", func(b *testing.B) { returning(b, withSCS(plain)) }},
-		{Returning, "gorilla CookieStore, save", func(b *testing.B) { returning(b, fresh(withGorilla(plain))) }},
+		{Returning, "alexedwards/scs, idle touch", func(b *testing.B) { returning(b, WithSCS(plain)) }},
+		{Returning, "gorilla CookieStore, save", func(b *testing.B) { returning(b, fresh(WithGorilla(plain))) }},
 		{Returning, "revisit, cookie", func(b *testing.B) { returning(b, tracked(b, cookie, plain)) }},
 		{Returning, "revisit, hybrid", func(b *testing.B) { returning(b, tracked(b, hybrid, plain)) }},
 
 		{First, "plain handler", func(b *testing.B) { first(b, plain) }},
-		{First, "alexedwards/scs", func(b *testing.B) { first(b, withSCS(plain)) }},
-		{First, "gorilla CookieStore", func(b *testing.B) { first(b, fresh(withGorilla(plain))) }},
+		{First, "alexedwards/scs", func(b *testing.B) { first(b, WithSCS(plain)) }},
+		{First, "gorilla CookieStore", func(b *testing.B) { first(b, fresh(WithGorilla(plain))) }},
 		{First, "revisit, cookie", func(b *testing.B) { first(b, tracked(b, cookie, plain)) }},
 		{First, "revisit, hybrid", func(b *testing.B) { first(b, tracked(b, hybrid, plain)) }},
 
-		{Parallel, "alexedwards/scs, idle touch", func(b *testing.B) { parallelReturning(b, withSCS(plain)) }},
-		{Parallel, "gorilla CookieStore, save", func(b *testing.B) { parallelReturning(b, fresh(withGorilla(plain))) }},
+		{Parallel, "alexedwards/scs, idle touch", func(b *testing.B) { parallelReturning(b, WithSCS(plain)) }},
+		{Parallel, "gorilla CookieStore, save", func(b *testing.B) { parallelReturning(b, fresh(WithGorilla(plain))) }},
 		{Parallel, "revisit, cookie", func(b *testing.B) { parallelReturning(b, tracked(b, cookie, plain)) }},
 		{Parallel, "revisit, hybrid", func(b *testing.B) { parallelReturning(b, tracked(b, hybrid, plain)) }},
 
-		{Crowd, "alexedwards/scs", func(b *testing.B) { parallelFirst(b, withSCS(plain)) }},
-		{Crowd, "gorilla CookieStore", func(b *testing.B) { parallelFirst(b, fresh(withGorilla(plain))) }},
+		{Crowd, "alexedwards/scs", func(b *testing.B) { parallelFirst(b, WithSCS(plain)) }},
+		{Crowd, "gorilla CookieStore", func(b *testing.B) { parallelFirst(b, fresh(WithGorilla(plain))) }},
 		{Crowd, "revisit, cookie", func(b *testing.B) { parallelFirst(b, tracked(b, cookie, plain)) }},
 		{Crowd, "revisit, hybrid", func(b *testing.B) { parallelFirst(b, tracked(b, hybrid, plain)) }},
 
@@ -241,5 +241,5 @@ func Cases() []Case {
 			Case{Hash, name("revisit, etag: 304 by the hash"), func(b *testing.B) { returning(b, tracked(b, etag, page(size))) }},
 		)
 	}
-	return cases
+	return append(cases, looks()...)
 }

@@ -65,23 +65,17 @@ func main() {
 			size, _, _ := strings.Cut(c.Name, ",")
 			to = size + ", SHA-256 of the body alone"
 		}
-		at := slices.IndexFunc(cases, func(o bench.Case) bool { return o.Group == group && o.Name == to })
-		fmt.Fprintf(&b, "| %s | %.0f | %.3f | %d | %d |\n", c.Name, median(i), median(i)/median(at), last[i].AllocedBytesPerOp(), last[i].AllocsPerOp())
+		ratio := "–" // a group of its own, without a peer
+		if at := slices.IndexFunc(cases, func(o bench.Case) bool { return o.Group == group && o.Name == to }); at >= 0 {
+			ratio = fmt.Sprintf("%.3f", median(i)/median(at))
+		}
+		fmt.Fprintf(&b, "| %s | %.0f | %s | %d | %d |\n", c.Name, median(i), ratio, last[i].AllocedBytesPerOp(), last[i].AllocsPerOp())
 	}
 	if *out == "" {
 		fmt.Print(b.String())
 		return
 	}
-	text, err := os.ReadFile(*out)
-	if err != nil {
-		fatal(err)
-	}
-	head, rest, ok := strings.Cut(string(text), begin)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		fatal(fmt.Errorf("%s: the marks of the table are missing", *out))
-	}
-	if err := os.WriteFile(*out, []byte(head+begin+"\n"+b.String()+"\n"+end+tail), 0o644); err != nil {
+	if err := bench.WriteBetween(*out, begin, end, b.String()); err != nil {
 		fatal(err)
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/bench"
 	"github.com/revisit-go/revisit/internal/servers"
 	"github.com/revisit-go/revisit/pgstore"
 	"github.com/revisit-go/revisit/redisstore"
@@ -112,14 +113,7 @@ func main() {
 		fmt.Print(b.String())
 		return
 	}
-	text, err := os.ReadFile(*out)
-	t.check(err)
-	head, rest, ok := strings.Cut(string(text), begin)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatal(*out + ": the marks of the table are missing")
-	}
-	t.check(os.WriteFile(*out, []byte(head+begin+b.String()+end+tail), 0o644))
+	t.check(bench.WriteBetween(*out, begin, end, strings.Trim(b.String(), "\n")+"\n"))
 }
 
 func (w *work) run(t *tb, lasts time.Duration) (each float64) {
