@@ -162,12 +162,14 @@ func (f *firefox) submit(t *testing.T, action, value string) {
 	f.settled(t)
 }
 
-// settled waits for the page that comes after the marked one.
+// settled waits for the page that comes after the marked one. Firefox puts the
+// marked page aside and begins the next in a new browsing context, whose first
+// document is an empty one, complete at once: that is not yet the page.
 func (f *firefox) settled(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		require.True(t, time.Now().Before(end), "Firefox does not load the next page")
-		if f.script(t, "content", `return !window.old && document.readyState === "complete"`) == "true" {
+		if f.script(t, "content", `return !window.old && location.protocol !== "about:" && document.readyState === "complete"`) == "true" {
 			return
 		}
 	}
