@@ -70,7 +70,7 @@ func (t *Tracker) adopted(v *Visit, change *[1]change) (bool, error) {
 		return false, err
 	}
 	t.stats.recognised(viaAdopted)
-	v.open(record.ID, viaAdopted, record)
+	v.open(record.ID, viaAdopted, &record)
 	v.wantStart()
 	v.rememberVisit(record)
 	return true, nil

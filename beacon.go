@@ -97,9 +97,15 @@ func only(next http.Handler, methods ...string) http.Handler {
 // pixel is a transparent GIF of 1×1.
 const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
 
+// told is what the anchor's request tells besides of itself.
+type told struct {
+	links          []ticket
+	page, referrer string // of a page view; the page may be unknown
+}
+
 func (t *Tracker) serveAnchor(w http.ResponseWriter, r *http.Request) {
 	h, v := w.Header(), t.visit(r.Context())
-	if (v.session.Unverified || v.unsettled) && len(v.links) > 0 {
+	if (v.session.Unverified || v.unsettled) && v.told != nil && len(v.told.links) > 0 {
 		// The store did not answer in time, so the script is to come again with them.
 		http.Error(w, "Service Unavailable", http.StatusServiceUnavailable)
 		return
@@ -233,14 +239,15 @@ func (v *Visit) classifyAnchor() {
 		return
 	}
 	v.mayMint = r.Method == http.MethodGet && !isPrefetch(h)
+	v.told = &told{}
 	if dest != "image" {
-		for line := headerValue(h, headerLink); line != "" && len(v.links) < maxLinks; {
+		for line := headerValue(h, headerLink); line != "" && len(v.told.links) < maxLinks; {
 			var text string
 			text, line = cutMember(line)
 			t, ok := v.openTicket(viaLink, text)
 			age := v.now.Unix() - int64(t.issued)
 			if ok && -60 <= age && age <= int64(linkLife/time.Second) {
-				v.links = append(v.links, t)
+				v.told.links = append(v.told.links, t)
 			}
 		}
 		told := v.tellView(headerPage, false)
@@ -258,11 +265,11 @@ func (v *Visit) classifyAnchor() {
 	if text, ok := strings.CutPrefix(u.Path, v.tracker.beaconPath+"link/"); ok {
 		// The page has no time in it.
 		if t, ok := v.openTicket(viaLink, text); ok && t.issued == 0 {
-			v.links = append(v.links, t)
+			v.told.links = append(v.told.links, t)
 		}
 		return
 	}
-	v.page, v.hit = u.RequestURI(), v.mayMint
+	v.told.page, v.hit = u.RequestURI(), v.mayMint
 }
 
 // tellView takes a page view from a header field of the script's, if it is there,
@@ -274,7 +281,7 @@ func (v *Visit) tellView(name string, landing bool) (told bool) {
 	}
 	path, _, _ := strings.Cut(page, "#")
 	if _, err := url.ParseRequestURI(path); err == nil && len(page) <= maxReferrer && page[0] == '/' && !strings.HasPrefix(page, "//") {
-		v.page, v.referrer, v.landing = page, headerValue(v.request.Header, headerReferrer), landing
+		v.told.page, v.told.referrer, v.landing = page, headerValue(v.request.Header, headerReferrer), landing
 		v.hit = v.mayMint
 	}
 	return true

@@ -38,28 +38,38 @@ func (v *Visit) touch() Touch {
 	if v.kind == kindPage {
 		return v.tracker.touchOf(r, r.URL, headerValue(r.Header, "Referer"), v.now)
 	}
-	if v.page == "" {
+	if v.told == nil || v.told.page == "" {
 		return Touch{Time: v.now}
 	}
-	path, fragment, _ := strings.Cut(v.page, "#")
+	path, fragment, _ := strings.Cut(v.told.page, "#")
 	page, err := url.ParseRequestURI(path)
 	if err != nil {
 		return Touch{Time: v.now}
 	}
-	t := v.tracker.touchOf(r, page, v.referrer, v.now)
+	t := v.tracker.touchOf(r, page, v.told.referrer, v.now)
 	// A single-page application may have its routes in the fragment.
 	if route, _, _ := strings.Cut(fragment, "?"); (strings.HasPrefix(route, "/") || strings.HasPrefix(route, "!/")) && !isPersonal(route) && !isPersonal(unescape(route)) {
 		t.Landing = clip(t.Landing + "#" + unescape(route))
 	}
 	// Whoever says yes on the second page has come by the first.
 	if v.landing && !t.campaign() {
-		if before, err := url.Parse(v.referrer); err == nil && len(v.referrer) <= maxReferrer && isOwn(before, r) {
+		if before, err := url.Parse(v.told.referrer); err == nil && len(v.told.referrer) <= maxReferrer && isOwn(before, r) {
 			if first := v.tracker.touchOf(r, before, "", v.now); first.campaign() {
 				return first
 			}
 		}
 	}
 	return t
+}
+
+// isCampaign reports whether the page view's touch is a campaign. It is cheaper to know
+// than the touch.
+func (v *Visit) isCampaign() bool {
+	if v.kind == kindPage && v.request.URL.RawQuery == "" {
+		return false
+	}
+	t := v.touch()
+	return t.campaign()
 }
 
 // touchOf returns what a page and its referrer say, at the host of r.

@@ -165,11 +165,11 @@ func (e ETag) seed(v *Visit, h http.Header) {
 		return // there is no body to derive it from, or a stored page has the same date: see freshens
 	}
 	if content == "" {
-		switch v.body {
-		case bodyWhole:
-			content, weak = markHash+v.bodyHash, true
-		case bodyOpen:
-			content, weak = markNonce+rand.Text()[:12], true
+		weak = true
+		if v.whole != nil {
+			content = v.whole.hashed
+		} else {
+			content = markNonce + rand.Text()[:12]
 		}
 	}
 	c := cachingOf(h)
@@ -180,7 +180,7 @@ func (e ETag) seed(v *Visit, h http.Header) {
 	if !ok {
 		return
 	}
-	if v.body == bodyWhole && !v.resent {
+	if v.whole != nil && !v.resent {
 		for sent := (tags{lines: v.request.Header["If-None-Match"]}); sent.next(); {
 			v.notModified = v.notModified || sent.tag.token == token && sent.tag.content == content
 		}
@@ -239,15 +239,16 @@ func contentPart(h http.Header) (content string, weak, ok bool) {
 		}
 	}
 	if modified := headerValue(h, "Last-Modified"); modified != "" {
-		return markModified + hashText([]byte(modified)), true, true
+		return hashText(markModified, []byte(modified)), true, true
 	}
 	return "", false, true
 }
 
-// hashText is the first 16 bytes of SHA-256, in 22 characters.
-func hashText(b []byte) string {
+// hashText is a mark, and the first 16 bytes of SHA-256 in 22 characters behind it.
+func hashText(mark string, b []byte) string {
 	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
+	text := make([]byte, 0, 32)
+	return string(base64.RawURLEncoding.AppendEncode(append(text, mark...), sum[:16]))
 }
 
 // A tag is an entity tag of our shape, taken apart.

@@ -120,6 +120,38 @@ func (l *ledger) apply(r *Record, c *change) (dirty bool, err error) {
 	return dirty, nil
 }
 
+// goOn applies a request with a token to the session of c in its place, if that is one in
+// memory that has come before, and the request brings nothing but itself: no campaign, no
+// visit that begins. It is commit for that case, and into is what the session is then.
+// Not ok is any other case, and nothing has happened. TestGoOn holds the two to the same.
+// (That the session's lifetime is not over, the token has shown.)
+func (l *ledger) goOn(into *slot, c *claim, at time.Time, hit bool, isCampaign func() bool) (ok bool) {
+	if l.memory == nil || l.hooks.hits != nil || hit && isCampaign() {
+		return false
+	}
+	now := at.UnixMilli()
+	return l.memory.update(into, c.id, c.via, func(s *slot) (dirty, ok bool) {
+		if !s.is(slotGoesOn) || now >= s.expires || hit && now-s.lastHit >= inMilli(l.visitGap) {
+			return false, false
+		}
+		if hit {
+			s.hits++
+			s.lastHit = max(s.lastHit, now)
+		}
+		if !hit && now-s.lastSeen < seenEvery.Milliseconds() {
+			return false, true
+		}
+		s.lastSeen = max(s.lastSeen, now)
+		if now-s.id.milli() >= returnGap.Milliseconds() {
+			s.flags |= slotReturned
+		}
+		return true, true
+	})
+}
+
+// inMilli is d in milliseconds, those begun included.
+func inMilli(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
+
 func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	var last Touch
 	if n := len(r.Touches); n > 0 {

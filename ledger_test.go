@@ -821,3 +821,110 @@ func TestAnUnfinishedMergeOutlivesTheDay(t *testing.T) {
 		})
 	}
 }
+
+// What goes on in a memory store's slot is what the rules make of the whole record:
+// the same requests on the store, and on one that cannot do that, are the same sessions.
+func TestGoOn(t *testing.T) {
+	for seed := range uint64(20 * full) {
+		inPlace := goOnRun(t, seed, func(m *revisit.MemoryStore) revisit.Store { return m })
+		whole := goOnRun(t, seed, func(m *revisit.MemoryStore) revisit.Store { return struct{ revisit.Store }{m} })
+		require.Equal(t, len(whole), len(inPlace))
+		for i := range whole {
+			require.Equal(t, whole[i], inPlace[i], "seed %d, step %d", seed, i)
+		}
+	}
+}
+
+// goOnRun has three browsers do by chance what visitors do, and returns what their
+// handlers, and the store, knew of them each time, without IDs.
+func goOnRun(t *testing.T, seed uint64, wrap func(*revisit.MemoryStore) revisit.Store) (known []string) {
+	synctest.Test(t, func(t *testing.T) {
+		m := revisit.NewMemoryStore(revisit.MemoryOptions{SweepEvery: 24 * time.Hour})
+		defer m.Close()
+		note := func(what string, r revisit.Record) {
+			r.ID, r.Version = revisit.ID{}, 0
+			r.Absorbed, r.Rivals = slices.Clone(r.Absorbed), slices.Clone(r.Rivals)
+			for i := range r.Absorbed {
+				r.Absorbed[i].ID, r.Absorbed[i].Untold = revisit.ID{}, false // OnMerge may be done, or not
+			}
+			clear(r.Rivals)
+			known = append(known, fmt.Sprintf("%s %+v", what, r))
+		}
+		tracker := newTracker(t, revisit.Config{Store: wrap(m), Lifetime: 20 * day, Retention: 20 * day, OnMerge: func(context.Context, revisit.ID, revisit.ID) error { return nil }})
+		rnd := rand.New(rand.NewPCG(seed, 42))
+		h := tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, ok := revisit.FromContext(r.Context())
+			if !ok {
+				known = append(known, "nobody")
+				return
+			}
+			if r.URL.Path == "/set" {
+				assert.NoError(t, s.Set(r.Context(), "lead", r.URL.RawQuery))
+			}
+			note(s.Via, s.Record())
+			stored, err := m.Load(r.Context(), s.ID)
+			if err == nil {
+				note("stored", stored)
+			}
+			if r.URL.Path == "/logout" {
+				_ = tracker.Renew(r.Context())
+			}
+			if r.URL.Path == "/forget" {
+				assert.NoError(t, tracker.Forget(r.Context(), s.ID))
+			}
+		}))
+		visitors := []*browser{newBrowser(h), newBrowser(h), newBrowser(h)}
+		for range 100 {
+			gaps := []time.Duration{instant, instant, 20 * instant, 50 * instant, 10 * time.Minute, 30*time.Minute - time.Millisecond, 30 * time.Minute, day}
+			time.Sleep(gaps[rnd.IntN(len(gaps))])
+			b := visitors[rnd.IntN(len(visitors))]
+			paths := []string{"/", "/", "/", "/shoes", "/shoes?size=42", ads, letter, "/?gclid=abc", "/set?1", "/logout", "/forget"}
+			path := paths[rnd.IntN(len(paths)-rnd.IntN(3))] // the last ones are rare
+			from := []string{"", "", own, google, paypal, news}[rnd.IntN(6)]
+			kinds := []kind{typed, link, link, clickFrom, image, fetch, bare}
+			switch rnd.IntN(20) {
+			case 0:
+				b.cookies = map[string]string{}
+			case 1:
+				b.tags = map[string]string{}
+			case 2: // two windows, one of which does not know what the other has done
+				visitors[rnd.IntN(len(visitors))] = b.clone()
+			}
+			r := b.request("GET", path, kinds[rnd.IntN(len(kinds))])
+			if from != "" {
+				r.Header.Set("Referer", from)
+			}
+			b.send(r)
+			synctest.Wait()
+		}
+	})
+	return known
+}
+
+// Page views that go on, and those that do not, at once.
+func TestGoOnInParallel(t *testing.T) {
+	m := revisit.NewMemoryStore(revisit.MemoryOptions{})
+	defer m.Close()
+	first := newBrowser(newTracker(t, revisit.Config{Store: m}).Handler(seen))
+	id, err := revisit.ParseID(idOf(first.get("/")))
+	require.NoError(t, err)
+	first.get("/")
+	const each = 2000
+	var group sync.WaitGroup
+	for i := range 8 {
+		b := first.clone()
+		group.Go(func() {
+			for j := range each {
+				path := "/"
+				if i%2 == 0 {
+					path = fmt.Sprint("/?utm_source=", j%3)
+				}
+				assert.Equal(t, id.String(), idOf(b.get(path)))
+			}
+		})
+	}
+	group.Wait()
+	r, err := m.Load(t.Context(), id)
+	require.NoError(t, err)
+	assert.EqualValues(t, 2+8*each, r.Hits)
+}

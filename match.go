@@ -406,7 +406,7 @@ func (s *Session) join(v *Visit) {
 	if s.saveFail != nil {
 		return
 	}
-	l, k, record, saved, permission := v.tracker.ledger, *v.like, s.record, s.saved, v.permission
+	l, k, record, saved, permission := v.tracker.ledger, *v.like, *s.known(), s.saved, v.permission
 	c := change{at: v.now, via: k.via, hit: v.hit, landing: v.landing}
 	if c.hit {
 		c.touch = v.touch()
@@ -434,5 +434,5 @@ func (s *Session) join(v *Visit) {
 		v.tracker.stats.drop(err)
 		return
 	}
-	s.record, s.saved = r, true
+	s.record, s.saved = &r, true
 }

@@ -177,6 +177,31 @@ func (m *MemoryStore) load(id ID, now time.Time) (Record, error) {
 	return have.record(via), nil
 }
 
+// update changes the slot of a record in its place, if it is there, was recognised by via
+// before too, and apply says ok. It is copied to into then.
+func (m *MemoryStore) update(into *slot, id ID, via string, apply func(*slot) (dirty, ok bool)) bool {
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, ok := s.index[id]
+	if !ok {
+		return false
+	}
+	have := s.at(n)
+	if s.vias[have.via] != via {
+		return false
+	}
+	dirty, ok := apply(have)
+	if !ok {
+		return false
+	}
+	if dirty {
+		have.version = newVersion()
+	}
+	*into = *have
+	return true
+}
+
 // Save implements [Store].
 func (m *MemoryStore) Save(ctx context.Context, r Record, old int64) error {
 	if err := ctx.Err(); err != nil {

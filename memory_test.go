@@ -70,6 +70,41 @@ func TestTheMemoryStoreIsBoundedAndKeepsVisitorsInAFlood(t *testing.T) {
 	}
 }
 
+// Who was confirmed at once and goes on after a minute has returned, though his record
+// was never saved since.
+func TestWhoGoesOnIsKeptInAFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := revisit.NewMemoryStore(revisit.MemoryOptions{MaxSessions: 100, SweepEvery: time.Hour})
+		defer m.Close()
+		b := newBrowser(newTracker(t, revisit.Config{Store: m}).Handler(seen))
+		id := idOf(b.get("/"))
+		time.Sleep(time.Second)
+		b.get("/shoes")
+		time.Sleep(2 * time.Minute)
+		b.get("/cart")
+		for i := range 1000 {
+			require.NoError(t, m.Save(t.Context(), plainRecord(i, false), 0))
+		}
+		again := b.get("/")
+		assert.Equal(t, id, idOf(again))
+		parsed, err := revisit.ParseID(id)
+		require.NoError(t, err)
+		r, err := m.Load(t.Context(), parsed)
+		require.NoError(t, err)
+		assert.EqualValues(t, 4, r.Hits)
+
+		// And what has expired does not go on, whoever said when.
+		old := r.Version
+		r.Version, r.Expires = old+1, time.Now().Add(time.Second)
+		require.NoError(t, m.Save(t.Context(), r, old))
+		time.Sleep(2 * time.Second) // the sweeper comes later
+		b.get("/")
+		r, err = m.Load(t.Context(), parsed)
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, r.Hits)
+	})
+}
+
 func TestTombstonesAreNotEvicted(t *testing.T) {
 	m := revisit.NewMemoryStore(revisit.MemoryOptions{MaxSessions: 100})
 	defer m.Close()

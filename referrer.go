@@ -97,10 +97,12 @@ func externalReferrer(referer, own string, ownHosts []string) (host, page string
 		return "", "", false
 	}
 	// Most referrers are pages of this host: find that out without parsing.
-	if _, rest, ok := strings.Cut(referer, "://"); ok {
-		if authority, _, _ := strings.Cut(rest, "/"); authority == own {
-			return "", "", false
-		}
+	rest, ok := strings.CutPrefix(referer, "https://")
+	if !ok {
+		rest, ok = strings.CutPrefix(referer, "http://")
+	}
+	if ok && strings.HasPrefix(rest, own) && (len(rest) == len(own) || rest[len(own)] == '/') {
+		return "", "", false
 	}
 	if len(referer) > maxReferrer {
 		return "", "", false

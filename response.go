@@ -35,21 +35,20 @@ type heldBody struct {
 	// counts for nothing, but for trailers.
 	names []string
 	lines [][]string
+	few   struct { // room for most headers
+		names [4]string
+		lines [4][]string
+	}
+
+	hashed string // what hash returned
 }
-
-// bodyKind is what became of the body of a response.
-type bodyKind int8
-
-const (
-	bodyOpen  bodyKind = iota // not held back, or not to its end
-	bodyWhole                 // held back from beginning to end
-)
 
 // hold takes down the header of a body that is held back. Its memory is not
 // pooled: a handler that goes on writing after it has returned would write into
 // somebody else's page.
 func hold(h http.Header, declared int) *heldBody {
-	b := &heldBody{declared: declared, names: make([]string, 0, len(h)), lines: make([][]string, 0, len(h))}
+	b := &heldBody{declared: declared}
+	b.names, b.lines = b.few.names[:0], b.few.lines[:0]
 	for name, lines := range h {
 		b.names = append(b.names, name)
 		b.lines = append(b.lines, slices.Clip(lines)) // Header.Add must not write behind
@@ -57,15 +56,15 @@ func hold(h http.Header, declared int) *heldBody {
 	return b
 }
 
-// hash speaks for the body and for what the header says of it: a 304 must not
-// keep a wrong Content-Type in the client's cache.
+// hash is the content part of a tag that speaks for the body and for what the header
+// says of it: a 304 must not keep a wrong Content-Type in the client's cache.
 func (b *heldBody) hash(h http.Header) string {
 	n := len(b.body)
 	for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language"} {
 		b.body = append(b.body, headerValue(h, name)...)
 		b.body = append(b.body, 0)
 	}
-	text := hashText(b.body)
+	text := hashText(markHash, b.body)
 	b.body = b.body[:n]
 	return text
 }
@@ -166,9 +165,11 @@ func (w *response) holds() (declared int, ok bool) {
 			return -1, false
 		}
 	}
-	declared, err := strconv.Atoi(headerValue(h, "Content-Length"))
-	if err != nil {
-		declared = -1
+	declared = -1
+	if length := headerValue(h, "Content-Length"); length != "" {
+		if n, err := strconv.Atoi(length); err == nil {
+			declared = n
+		}
 	}
 	if declared > limit || strings.HasPrefix(headerValue(h, "Content-Type"), "text/event-stream") {
 		return -1, false
@@ -185,7 +186,8 @@ func (w *response) release(done bool) error {
 	h := w.Header()
 	trailers := held.restore(h)
 	if done {
-		w.v.body, w.v.bodyHash = bodyWhole, held.hash(h)
+		held.hashed = held.hash(h)
+		w.v.whole = held
 	}
 	w.v.attach(h, w.status)
 	if w.v.notModified {

@@ -50,7 +50,8 @@ type Session struct {
 	guess   bool     // the request only looks like the session's
 
 	mu       sync.Mutex // for what follows
-	record   Record
+	slot     slot       // of a memory store
+	record   *Record    // nil as long as nobody has asked what the slot has
 	saved    bool
 	saveFail error
 }
@@ -59,7 +60,7 @@ type Session struct {
 // see [NewContext]. It belongs to no Tracker, and Set changes it alone. A via of
 // "new" makes one that New is true of.
 func NewSession(r Record, via string) *Session {
-	return &Session{ID: r.ID, Via: via, record: r, saved: true}
+	return &Session{ID: r.ID, Via: via, record: &r, saved: true}
 }
 
 // NewContext returns a context in which [FromContext] finds s, for the tests of
@@ -135,6 +136,18 @@ func (s *Session) Value(key string) (text string, ok bool) {
 func (s *Session) Record() Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return *s.known()
+}
+
+// known is Record for a caller who holds mu.
+func (s *Session) known() *Record {
+	if s.record == nil {
+		r := Record{ID: s.ID}
+		if s.slot.is(slotUsed) {
+			r = s.slot.record(s.Via)
+		}
+		s.record = &r
+	}
 	return s.record
 }
 
@@ -171,7 +184,7 @@ func (s *Session) Set(ctx context.Context, key, text string) error {
 	if s.tracker == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		_, err := setValue(&s.record, c.key, Value{Text: c.text, At: c.at})
+		_, err := setValue(s.known(), c.key, Value{Text: c.text, At: c.at})
 		return err
 	}
 	if err := s.create(ctx); err != nil {
@@ -187,7 +200,7 @@ func (s *Session) Set(ctx context.Context, key, text string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.record = r
+	s.record = &r
 	return nil
 }
 
@@ -205,9 +218,9 @@ func (s *Session) create(ctx context.Context) error {
 	// Within would do for both, but its closure costs each new visitor a record
 	// on the heap.
 	if l.memory != nil {
-		r, err = l.create(context.Background(), s.record)
+		r, err = l.create(context.Background(), *s.known())
 	} else {
-		record := s.record
+		record := *s.known()
 		r, err = within(l, ctx, func(ctx context.Context) (Record, error) { return l.create(ctx, record) })
 	}
 	if err != nil {
@@ -215,6 +228,6 @@ func (s *Session) create(ctx context.Context) error {
 		s.tracker.stats.drop(err)
 		return err
 	}
-	s.record, s.saved = r, true
+	*s.record, s.saved = r, true // which is ours: mint has made it
 	return nil
 }

@@ -30,6 +30,7 @@ const (
 	slotListed   // on probation
 	slotReturned // since the clock's hand went by
 	slotRenewed
+	slotGoesOn // no rule of a page view asks for the rest, while a visit goes on
 
 	slotPermanent = slotForgotten | slotRenewed // never evicted
 )
@@ -53,6 +54,9 @@ func (s *memoryShard) put(have *slot, r *Record) {
 	if r.Joins == renewed {
 		have.flags |= slotRenewed
 	}
+	if r.goesOn() {
+		have.flags |= slotGoesOn
+	}
 	via := slices.Index(s.vias, r.Via)
 	if via < 0 {
 		via = len(s.vias)
@@ -63,6 +67,13 @@ func (s *memoryShard) put(have *slot, r *Record) {
 	if s.scratch = appendRest(s.scratch[:0], r); have.rest != string(s.scratch) {
 		have.rest = string(s.scratch)
 	}
+}
+
+// goesOn reports whether the fields of a slot are all that the rules of a page view look
+// at, as long as a visit goes on.
+func (r *Record) goesOn() bool {
+	return r.Confirmed && !r.Forgotten && !r.ID.derived() && r.MergedInto.IsZero() && r.Joins != renewed && !r.leaked() &&
+		!slices.ContainsFunc(r.Absorbed, func(a Absorbed) bool { return a.Untold }) && r.Created.Equal(r.ID.Time())
 }
 
 // record returns what was put.

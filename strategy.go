@@ -2,7 +2,6 @@ package revisit
 
 import (
 	"context"
-	"io"
 	"maps"
 	"net/http"
 	"sync"
@@ -40,51 +39,49 @@ type Strategy interface {
 // A Visit is one request on its way through a [Tracker], as a [Strategy] sees
 // it. It is not safe for concurrent use, and not to be kept after the request.
 type Visit struct {
-	tracker    *Tracker
-	kind       kind
-	request    *http.Request // as the client sent it
-	header     http.Header   // the handler's, if it differs
-	now        time.Time
-	permission Permission
+	tracker *Tracker
+	request *http.Request // as the client sent it
+	header  http.Header   // the handler's, if it differs
+	now     time.Time
 
+	// The size of a Visit is what most of the time goes into, so the small fields
+	// stand together.
+	kind       kind
+	permission Permission
 	navigation bool // the browser goes to a page
 	hit        bool // a page view
+	landing    bool // that view was before consent
 	mayMint    bool // of a kind that starts sessions
 	foreign    bool // a subresource of another site's page: never read nor answered with a token
-	offers     uint // a bit for each strategy, by rank, that can carry a new token
-	hooked     bool // the header of the response is of interest
-	attached   bool // Attach or Clear has been called
+	linkable   bool // of a kind whose response can have a link ticket
 	bot        bool // Config.Bot says so
+	weak       bool // the session was found, or started, by its likeness alone: nothing of it goes into a carrier
 	unsettled  bool // whether the claims are one session is not known yet, so the carriers stay as they are
+	forgotten  bool // under Deny: nobody is left that the request speaks for
+	hooked     bool // the header of the response is of interest
 	freshening bool // the response is no whole one: see freshens
 	resent     bool // the handler was made to answer 200, so that a stored tag is replaced
 
-	linkable bool // of a kind whose response can have a link ticket
+	notModified bool // a held body is the one that the client has
 
-	mu          sync.Mutex // for what follows and attached: a handler may go on after a timeout
-	personal    bool       // the body has a ticket, so the response is to be private
-	sentPrivate bool       // the header has gone, and was private
+	// For these mu: a handler may go on after a timeout.
+	attached    bool // Attach or Clear has been called
+	personal    bool // the body has a ticket, so the response is to be private
+	sentPrivate bool // the header has gone, and was private
 
-	holdLimit   int      // up to here the body is held back to be hashed
-	body        bodyKind // what became of a held body
-	bodyHash    string   // of a whole one
-	notModified bool     // a held body is the one that the client has
+	clearing atomic.Bool // the carriers are to go; Forget may be called from another goroutine
+	offers   uint32      // a bit for each strategy, by rank, that can carry a new token
+	mu       sync.Mutex
+
+	holdLimit int       // up to here the body is held back to be hashed
+	whole     *heldBody // that was held back from beginning to end
 
 	carriers []carrier
 	few      [2]carrier // room for carriers
 	session  Session    // tracker is nil if there is none
 
 	like *likeness // what the client looks like; nil if that is of no interest
-	weak bool      // the session was found, or started, by that alone: nothing of it goes into a carrier
-
-	links          []ticket      // that came to the anchor
-	page, referrer string        // of the page view that the anchor was told of; the page may be unknown
-	landing        bool          // that view was before consent
-	peeked         io.ReadCloser // its body, after a look at the beginning
-
-	forgotten bool // under Deny: nobody is left that the request speaks for
-
-	clearing atomic.Bool // the carriers are to go; Forget may be called from another goroutine
+	told *told     // nil but for the beacon's anchor
 
 	// One allocation holds all that a request needs.
 	scratch  scratch
@@ -95,9 +92,9 @@ type Visit struct {
 
 // A carrier is what came in under one purpose.
 type carrier struct {
-	purpose   string
 	token     string // of id
 	id        ID     // zero: no valid token came
+	rank      int8   // of the strategy, whose Via is the purpose
 	old       bool   // sealed with a key that no longer signs
 	ambiguous bool   // two different valid tokens
 	stored    bool   // sits in the client's stored response
@@ -132,13 +129,13 @@ func (v *Visit) Navigation() bool { return v.navigation }
 // carrier, and reports false. On a subresource of another site's page it reports
 // false and takes note of nothing.
 func (v *Visit) Present(purpose, token string) bool {
-	v.tracker.mustRank(purpose)
+	rank := v.tracker.mustRank(purpose)
 	if v.foreign {
 		return false
 	}
-	c := v.carrier(purpose)
+	c := v.ranked(rank)
 	if c == nil {
-		v.carriers = append(v.carriers, carrier{purpose: purpose})
+		v.carriers = append(v.carriers, carrier{rank: int8(rank)})
 		c = &v.carriers[len(v.carriers)-1]
 	}
 	if v.permission == Unasked {
@@ -149,7 +146,7 @@ func (v *Visit) Present(purpose, token string) bool {
 	case !ok:
 		v.tracker.stats.forged.Add(1)
 		return false
-	case v.now.Sub(id.Time()) >= v.tracker.lifetime:
+	case v.now.UnixMilli()-id.milli() >= inMilli(v.tracker.lifetime):
 		v.tracker.stats.expired.Add(1)
 		return false
 	case !c.id.IsZero() && c.id != id:
@@ -257,8 +254,18 @@ func (v *Visit) ours(purpose, token string) bool {
 // carrier returns what was presented for the purpose, nil for nothing.
 func (v *Visit) carrier(purpose string) *carrier {
 	for i := range v.carriers {
-		if v.carriers[i].purpose == purpose {
-			return &v.carriers[i]
+		if c := &v.carriers[i]; v.tracker.names[c.rank] == purpose {
+			return c
+		}
+	}
+	return nil
+}
+
+// ranked is carrier for who knows the place of the strategy.
+func (v *Visit) ranked(rank int) *carrier {
+	for i := range v.carriers {
+		if c := &v.carriers[i]; int(c.rank) == rank {
+			return c
 		}
 	}
 	return nil

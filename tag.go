@@ -185,7 +185,7 @@ func (v *Visit) peekForm() string {
 			break // the handler meets it, too
 		}
 	}
-	v.peeked = struct {
+	v.inner.Body = struct { // the handler is to see all of it
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(peeked), r.Body), r.Body}

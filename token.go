@@ -66,9 +66,11 @@ func ParseID(s string) (ID, error) {
 // Time returns the time of birth that the ID carries, in UTC, to the
 // millisecond.
 func (id ID) Time() time.Time {
-	ms := int64(binary.BigEndian.Uint16(id[0:]))<<32 | int64(binary.BigEndian.Uint32(id[2:]))
-	return time.UnixMilli(ms).UTC()
+	return fromMilli(id.milli())
 }
+
+// milli is Time in Unix milliseconds.
+func (id ID) milli() int64 { return int64(binary.BigEndian.Uint64(id[0:]) >> 16) }
 
 // IsZero reports whether the ID names no session.
 func (id ID) IsZero() bool { return id == ID{} }
@@ -120,9 +122,11 @@ type keyring struct {
 // through the cipher.Block interface would be allocated otherwise.
 type scratch struct {
 	raw  [len(ID{}) + macLen]byte
-	mac  [macLen]byte
 	text [tokenLen]byte
 }
+
+// mac is room for a MAC, where the text was or will be.
+func (s *scratch) mac() *[macLen]byte { return (*[macLen]byte)(s.text[:]) }
 
 func newKeyring(secrets [][]byte) *keyring {
 	k := &keyring{}
@@ -158,8 +162,8 @@ func (k *keyring) subkeys(purpose string) []*cmac {
 // seal returns the token of id for a purpose.
 func (k *keyring) seal(s *scratch, purpose string, id ID) string {
 	copy(s.raw[:], id[:])
-	k.subkeys(purpose)[0].sum(&s.mac, s.raw[:len(id)])
-	copy(s.raw[len(id):], s.mac[:])
+	k.subkeys(purpose)[0].sum(s.mac(), s.raw[:len(id)])
+	copy(s.raw[len(id):], s.mac()[:])
 	tokenEncoding.Encode(s.text[:], s.raw[:])
 	return string(s.text[:])
 }
@@ -178,8 +182,8 @@ func (k *keyring) open(s *scratch, purpose, token string) (id ID, old, ok bool) 
 		return ID{}, false, false
 	}
 	for i, key := range k.subkeys(purpose) {
-		key.sum(&s.mac, s.raw[:len(id)])
-		if subtle.ConstantTimeCompare(s.mac[:], s.raw[len(id):]) == 1 {
+		key.sum(s.mac(), s.raw[:len(id)])
+		if subtle.ConstantTimeCompare(s.mac()[:], s.raw[len(id):]) == 1 {
 			copy(id[:], s.raw[:])
 			return id, i > 0, true
 		}

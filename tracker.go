@@ -136,6 +136,8 @@ const (
 	defaultRetention    = 761 * 24 * time.Hour
 	defaultVisitGap     = 30 * time.Minute
 	defaultStoreTimeout = 250 * time.Millisecond
+
+	maxStrategies = 32 // Visit.offers has a bit for each
 )
 
 // A Tracker recognises returning browsers for the handlers that it wraps. It is
@@ -276,6 +278,9 @@ func (c *Config) check() error {
 	if len(strategies) == 0 {
 		fault("Config.Strategy is a Hybrid of nothing")
 	}
+	if len(strategies) > maxStrategies {
+		fault("Config.Strategy has %d strategies, want %d or less", len(strategies), maxStrategies)
+	}
 	seen := make(map[string]bool)
 	for _, s := range strategies {
 		if s == nil {
@@ -337,9 +342,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.strategy.Identify(v) // what does the client carry?
 	t.settle(v)            // which session is that?
 
+	peeked := v.inner.Body
 	v.inner = *r.WithContext(&v.context)
-	if v.peeked != nil {
-		v.inner.Body = v.peeked
+	if peeked != nil {
+		v.inner.Body = peeked
 	}
 	if v.header != nil {
 		v.inner.Header = v.header
@@ -450,18 +456,21 @@ func (t *Tracker) settle(v *Visit) {
 
 // recognise finds the session of what was presented, or starts one.
 func (t *Tracker) recognise(v *Visit) {
+	var room [2]claim
+	claims := v.claims(room[:0])
+	if len(claims) == 1 && t.goOn(v, &claims[0]) {
+		return
+	}
 	change := [1]change{{at: v.now, hit: v.hit, landing: v.landing}}
 	if v.hit {
 		change[0].touch = v.touch()
 	}
-	var room [2]claim
 	forgotten := false
-	claims := v.claims(room[:0])
 	if len(claims) > 0 {
 		record, via, err := t.arrive(v, claims, &change, t.ledger.timeout)
 		if err == nil {
 			t.stats.recognised(via)
-			v.open(record.ID, via, record)
+			v.open(record.ID, via, &record)
 			v.replaceStored()
 			v.rememberVisit(record)
 			return
@@ -474,7 +483,7 @@ func (t *Tracker) recognise(v *Visit) {
 			}
 			t.stats.unverified.Add(1)
 			t.stats.recognised(claims[0].via)
-			v.open(claims[0].id, claims[0].via, Record{ID: claims[0].id})
+			v.open(claims[0].id, claims[0].via, &Record{ID: claims[0].id})
 			v.session.Unverified = true
 			return
 		}
@@ -502,13 +511,25 @@ func (t *Tracker) recognise(v *Visit) {
 			record.Likely = v.like.likely.ID
 		}
 		v.session.saveFail = silent // a store that did not answer is not asked again
-		v.open(record.ID, viaNew, record)
+		v.open(record.ID, viaNew, &record)
 		v.session.saved = false
 		v.replaceStored()
 		v.wantStart()
 	} else if forgotten {
 		v.clear()
 	}
+}
+
+// goOn recognises a visitor who has come before and is here: most requests. In a memory
+// store that is a matter of a few numbers. It reports whether that is all there is to it.
+func (t *Tracker) goOn(v *Visit, c *claim) bool {
+	if c.follows || v.landing || !t.ledger.goOn(&v.session.slot, c, v.now, v.hit, v.isCampaign) {
+		return false
+	}
+	t.stats.recognised(c.via)
+	v.open(c.id, c.via, nil)
+	v.replaceStored()
+	return true
 }
 
 // resume goes on with a session that looks like the request, and reports whether
@@ -522,7 +543,7 @@ func (t *Tracker) resume(v *Visit, begin time.Time, change *[1]change) bool {
 	if k.strong {
 		t.stats.recognised(k.via)
 		v.weak, v.session.guess = true, true
-		v.open(k.likely.ID, k.via, k.likely)
+		v.open(k.likely.ID, k.via, &k.likely)
 		return true
 	}
 	record, via, err := t.arrive(v, []claim{{id: k.likely.ID, via: k.via}}, change, t.ledger.left(begin))
@@ -537,7 +558,7 @@ func (t *Tracker) resume(v *Visit, begin time.Time, change *[1]change) bool {
 	}
 	t.stats.recognised(via)
 	v.weak = true
-	v.open(record.ID, via, record)
+	v.open(record.ID, via, &record)
 	if k.renew {
 		v.remember(record)
 	}
@@ -548,14 +569,16 @@ func (t *Tracker) resume(v *Visit, begin time.Time, change *[1]change) bool {
 // trusted strategy first.
 func (v *Visit) claims(claims []claim) []claim {
 	for i, name := range v.tracker.names {
-		c := v.carrier(name)
+		c := v.ranked(i)
 		if c == nil || c.id.IsZero() || c.ambiguous {
 			continue
 		}
 		claims = withClaim(claims, claim{id: c.id, via: name, follows: i > 0, stored: c.stored})
 	}
-	for _, t := range v.links {
-		claims = withClaim(claims, claim{id: t.id, via: viaLink, follows: true, link: true, joins: int(t.joins)})
+	if v.told != nil {
+		for _, t := range v.told.links {
+			claims = withClaim(claims, claim{id: t.id, via: viaLink, follows: true, link: true, joins: int(t.joins)})
+		}
 	}
 	// A form speaks where nothing else does.
 	if len(claims) == 0 || v.kind == kindForget {
@@ -611,8 +634,8 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change, wait time.
 	return record, c.via, err
 }
 
-// open gives the handler a session.
-func (v *Visit) open(id ID, via string, record Record) {
+// open gives the handler a session. Without a record it is that of the slot.
+func (v *Visit) open(id ID, via string, record *Record) {
 	s := &v.session
 	s.tracker, s.ID, s.Via, s.record, s.saved = v.tracker, id, via, record, true
 	if via == viaForm || v.weak || via == viaNew && v.like != nil {
@@ -724,10 +747,12 @@ func (v *Visit) wantWhole() {
 	if !v.seedable() || hasStar(v.request.Header["If-None-Match"]) {
 		return
 	}
-	h := v.Header()
-	delete(h, "If-None-Match")
-	delete(h, "If-Modified-Since")
 	v.resent = true
+	for _, name := range [...]string{"If-None-Match", "If-Modified-Since"} {
+		if _, ok := v.request.Header[name]; ok {
+			delete(v.Header(), name)
+		}
+	}
 }
 
 func hasStar(lines []string) bool {
