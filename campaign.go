@@ -72,6 +72,20 @@ func (v *Visit) isCampaign() bool {
 	return t.campaign()
 }
 
+// reloads reports whether the browser loads once more what it shows, because somebody has
+// asked for that: then it says in the request that what it has stored is not good enough
+// (Chromium and Firefox do; a link, a bookmark and the address bar leave it out).
+func (v *Visit) reloads() bool {
+	if v.kind != kindPage {
+		return false
+	}
+	switch headerValue(v.request.Header, "Cache-Control") {
+	case "max-age=0", "no-cache":
+		return true
+	}
+	return false
+}
+
 // touchOf returns what a page and its referrer say, at the host of r.
 func (tr *Tracker) touchOf(r *http.Request, page *url.URL, referrer string, at time.Time) Touch {
 	path := page.EscapedPath()
@@ -88,10 +102,17 @@ func (tr *Tracker) touchOf(r *http.Request, page *url.URL, referrer string, at t
 				*field = clip(text)
 			}
 		} else if t.Click == "" && slices.Contains(clickIDs[:], key) {
-			// Half a click identifier is none.
-			if click := unescape(value); click != "" && len(key)+1+len(click) <= maxTouchText {
+			// Half a click identifier is none. It looks like a token, and is one of the
+			// platform's, but it is not to be somebody's address or a login.
+			if click := unescape(value); click != "" && len(key)+1+len(click) <= maxTouchText && !hasAddress(click) && !hasJWT(click) {
 				t.Click = key + "=" + click
 			}
+		}
+	}
+	if t.Source != "" && t.Medium == "" {
+		// Assistants tag their links with their host, and no more.
+		if kind := classify(strings.ToLower(t.Source)); kind.medium != "referral" && kind.medium != pass && strings.Contains(t.Source, ".") {
+			t.Source, t.Medium = kind.source, kind.medium
 		}
 	}
 	if host, page, ok := externalReferrer(referrer, r.Host, tr.ownHosts); ok {
@@ -99,8 +120,11 @@ func (tr *Tracker) touchOf(r *http.Request, page *url.URL, referrer string, at t
 		if kind.medium == pass {
 			return t
 		}
-		if t.Referrer = page; !t.campaign() {
-			t.Source, t.Medium = kind.source, kind.medium
+		if t.Referrer = page; t.Source == "" && t.Campaign == "" && t.ID == "" && t.Click == "" {
+			t.Source = kind.source
+			if t.Medium == "" {
+				t.Medium = kind.medium
+			}
 		}
 	}
 	return t
@@ -127,11 +151,11 @@ func (t *Touch) field(key string) *string {
 
 // campaign reports whether somebody tagged the link.
 func (t *Touch) campaign() bool {
-	if t.Campaign != "" || t.ID != "" || t.Click != "" {
+	if t.Campaign != "" || t.ID != "" || t.Click != "" || t.Term != "" || t.Content != "" {
 		return true
 	}
 	if t.Source == "" || t.Referrer == "" {
-		return t.Source != ""
+		return t.Source != "" || t.Medium != ""
 	}
 	// Source and Medium are what the referrer is, or somebody has tagged the link.
 	u, err := url.Parse(t.Referrer)
@@ -194,7 +218,8 @@ func unescape(s string) string {
 	if u, err := url.QueryUnescape(s); err == nil {
 		s = u
 	}
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+	// What turns the direction of a text would make one campaign look like another.
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }) {
 		return ""
 	}
 	return strings.TrimSpace(s)

@@ -82,7 +82,7 @@ func (g *gathered) changes(others []change) []change {
 func hitsOf(changes []change) (h gathered) {
 	for _, c := range changes {
 		// A landing page counts only if nothing of its visit has.
-		if c.hit && !(c.landing && h.hits > 0) {
+		if c.hit && !c.seen && !(c.landing && h.hits > 0) {
 			h.add(gathered{hits: max(1, c.times), last: c})
 		}
 	}
@@ -308,18 +308,11 @@ func (g *gatherer) settle(ctx context.Context, id ID, changes []change) (Record,
 		}
 	}
 	lost, h := g.take(id)
-	for i := range lost {
-		known = false // the record that was read is of before
-		one := &lost[i]
-		if _, one.tried, err = l.commitFrom(ctx, id, one.changes(nil), nil, one.tried); err == nil {
-			continue
-		}
+	known = known && len(lost) == 0 // or the record that was read is of before
+	if err := g.saveTaken(ctx, id, lost); err != nil {
 		if errors.Is(err, ErrForgotten) {
 			g.forget(id)
 			return Record{}, err
-		}
-		for _, one := range lost[i:] {
-			g.park(id, one)
 		}
 		h.add(hitsOf(changes))
 		g.park(id, h)
@@ -343,6 +336,27 @@ func (g *gatherer) settle(ctx context.Context, id ID, changes []change) (Record,
 		g.park(id, h)
 	}
 	return Record{}, err
+}
+
+// saveTaken saves what was taken out for a session, one after the other. What could not
+// be saved is parked, with the versions that may have been written.
+func (g *gatherer) saveTaken(ctx context.Context, id ID, taken []gathered) (err error) {
+	for i := range taken {
+		one := &taken[i]
+		if one.hits == 0 {
+			continue
+		}
+		if _, one.tried, err = g.ledger.commitFrom(ctx, id, one.changes(nil), nil, one.tried); err == nil {
+			continue
+		}
+		if !errors.Is(err, ErrForgotten) {
+			for _, left := range taken[i:] {
+				g.park(id, left)
+			}
+		}
+		return err
+	}
+	return nil
 }
 
 // A flight is what one flush does with one session.

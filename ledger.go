@@ -92,6 +92,8 @@ type change struct {
 	touch Touch // of the hit
 
 	landing bool // the hit was before consent: it counts if it begins the visit
+	seen    bool // it did not: apply has found the visit under way
+	reload  bool // the browser loads once more what it shows
 	stored  bool // the token is that of a stored response, which is worth nothing once it has leaked
 
 	key, text string // with a key: of Session.Set
@@ -105,7 +107,11 @@ func (l *ledger) apply(r *Record, c *change) (dirty bool, err error) {
 	if c.stored && r.leaked() {
 		return false, nil
 	}
-	if c.claim && !r.Confirmed {
+	switch {
+	case !c.claim || r.Confirmed:
+	case r.Via == viaRedirect && c.hit && c.at.Sub(r.Created) < burst:
+		dirty = true // whoever scans a letter goes on to the target
+	default:
 		r.Confirmed, r.Expires = true, l.keep(r.ID)
 		dirty = true
 	}
@@ -160,10 +166,16 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	begins := r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap
 	// A tagged URL that is loaded again in the same visit is no new click, and one with
 	// a click identifier never is: from a bookmark, say, or a tab that was restored.
-	campaign := c.touch.campaign() && (begins || !c.touch.sameCampaign(&last)) && !r.hasClick(c.touch.Click)
-	if c.landing && !begins {
-		// A page of this visit was counted. What is new is where it came from.
-		if campaign {
+	again := c.reload && r.hasTouch(&c.touch)
+	campaign := c.touch.campaign() && (begins || !c.touch.sameCampaign(&last)) && !r.hasClick(c.touch.Click) && !again
+	if c.seen = c.landing && !begins; c.seen {
+		// A page of this visit was counted. What is new is where it came from: the first
+		// page seemed to have been opened directly, as long as nobody was asked.
+		if n := len(r.Touches); campaign && n > 0 && last.IsDirect() && !last.Time.Before(r.VisitStart) {
+			found := c.touch.clone()
+			found.Time = last.Time
+			r.Touches = append(slices.Clone(r.Touches[:n-1]), found)
+		} else if campaign {
 			r.Touches = withTouch(r.Touches, c.touch)
 		}
 		return campaign
@@ -175,7 +187,7 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	// A referrer counts where a visit begins: in the middle of one it is the
 	// way back from a payment page or a login. A direct hit is a touch only if
 	// nothing came before it.
-	referral := begins && c.touch.Referrer != "" && !r.hasClick(c.touch.Click)
+	referral := begins && c.touch.Referrer != "" && !r.hasClick(c.touch.Click) && !again
 	if !c.touch.Time.IsZero() && (campaign || referral || r.LastHit.IsZero() && len(r.Touches) == 0) {
 		r.Touches = withTouch(r.Touches, c.touch)
 	}
@@ -187,6 +199,13 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 // hasClick reports whether a click identifier was seen before.
 func (r *Record) hasClick(click string) bool {
 	return click != "" && slices.ContainsFunc(r.Touches, func(t Touch) bool { return t.Click == click })
+}
+
+// hasTouch reports whether there is a touch that came by the same way to the same page.
+func (r *Record) hasTouch(t *Touch) bool {
+	return slices.ContainsFunc(r.Touches, func(u Touch) bool {
+		return u.sameCampaign(t) && u.Referrer == t.Referrer && u.Landing == t.Landing
+	})
 }
 
 // Limits of what Session.Set keeps.
@@ -322,7 +341,7 @@ func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *
 	// Each try has a version of its own. With one for all, a record could have it
 	// twice, with another node's write between: who read it the first time would
 	// then replace the second, and that write be lost.
-	wasConfirmed := false
+	wasConfirmed := len(tried) > 0 // an earlier try has counted it, if it was not
 	for failures, conflicts := 0, 0; ; {
 		var r Record
 		var err error
@@ -723,9 +742,10 @@ func (c *claim) meets(own Record, rival ID) (met Record, ok bool) {
 
 // leaked reports whether what this ID's tags and links have met is too much for
 // one browser: so many different cookies, or anchors. A browser may lose its
-// anchor now and then, with a part of its cache.
+// anchor now and then, with a part of its cache. A record that was not saved yet has no
+// LastSeen, and nothing behind it.
 func (r *Record) leaked() bool {
-	return len(r.Rivals) >= maxRivals || r.Joins >= maxRivals+int(r.LastSeen.Sub(r.Created)/anchorLife)
+	return len(r.Rivals) >= maxRivals || r.Joins >= maxRivals+max(0, int(r.LastSeen.Sub(r.Created)/anchorLife))
 }
 
 // mayMerge reports whether two sessions of one browser may become one.
@@ -882,7 +902,7 @@ func (l *ledger) absorbed(root, alias Record) Record {
 
 	for _, t := range alias.Touches {
 		// What would have been no touch on the root is none now.
-		if t.campaign() && !sameClick(&root, &t) || t.Referrer != "" && !root.visiting(t.Time, l.visitGap) || len(root.Touches) == 0 {
+		if t.campaign() && !sameClick(&root, &t) && !root.hasClick(t.Click) || !t.campaign() && t.Referrer != "" && !root.visiting(t.Time, l.visitGap) || len(root.Touches) == 0 {
 			next.Touches = withTouch(next.Touches, t)
 		}
 	}

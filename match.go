@@ -409,7 +409,7 @@ func (s *Session) join(v *Visit) {
 	l, k, record, saved, permission := v.tracker.ledger, *v.like, *s.known(), s.saved, v.permission
 	c := change{at: v.now, via: k.via, hit: v.hit, landing: v.landing}
 	if c.hit {
-		c.touch = v.touch()
+		c.touch, c.reload = v.touch(), v.reloads()
 	}
 	r, err := withinFor(l, v.context.Context, l.timeout, mergeLimit*l.timeout, func(ctx context.Context) (Record, error) {
 		to, strong, err := k.lead(ctx, l, &record, true)

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -83,7 +84,7 @@ func withoutTopLevel(domain string) (name string, ok bool) {
 	if j := strings.LastIndexByte(name, '.'); j > 0 {
 		switch name[j+1:] {
 		case "co", "com", "net", "org", "gob", "gov", "edu", "ac", "or", "ne":
-			return name[:j], true
+			return name[:j], len(domain)-i == len(".uk") // of a country: google.com.evil is nobody's
 		}
 	}
 	return name, true
@@ -104,6 +105,9 @@ func externalReferrer(referer, own string, ownHosts []string) (host, page string
 	if ok && strings.HasPrefix(rest, own) && (len(rest) == len(own) || rest[len(own)] == '/') {
 		return "", "", false
 	}
+	if host, ok := appHost(referer); ok && classify(host).medium != "referral" { // others are no hosts
+		return host, "android-app://" + host + "/", true
+	}
 	if len(referer) > maxReferrer {
 		return "", "", false
 	}
@@ -111,8 +115,8 @@ func externalReferrer(referer, own string, ownHosts []string) (host, page string
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.EqualFold(u.Host, own) {
 		return "", "", false
 	}
-	host = clip(strings.ToLower(u.Hostname()))
-	if host == "" || !utf8.ValidString(u.Host) || isUnder(host, ownHosts) {
+	host = strings.ToLower(u.Hostname())
+	if host == "" || len(u.Host) > maxHost || !utf8.ValidString(u.Host) || isUnder(host, ownHosts) || strings.EqualFold(host, withoutPort(own)) {
 		return "", "", false
 	}
 	path := u.EscapedPath()
@@ -126,40 +130,44 @@ func externalReferrer(referer, own string, ownHosts []string) (host, page string
 	return host, page, true
 }
 
+// maxHost is how long the host of a referrer is at most, with its port: a name of the DNS
+// has 253 bytes, and none that people link to comes near it. The whole of it fits into a
+// Touch, or what kind of host it is could not be told from there.
+const maxHost = 200
+
+// appHost returns the host of a Referer by which Android names an app that has opened a
+// page, turned round like that of a site: com.google.android.gm is gm.android.google.com.
+func appHost(referer string) (host string, ok bool) {
+	name, ok := strings.CutPrefix(referer, "android-app://")
+	if !ok {
+		return "", false
+	}
+	name, _, _ = strings.Cut(name, "/")
+	if name == "" || len(name) > maxHost || strings.ContainsFunc(name, func(r rune) bool {
+		return r != '.' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		return "", false
+	}
+	labels := strings.Split(strings.ToLower(name), ".")
+	slices.Reverse(labels)
+	return strings.Join(labels, "."), true
+}
+
+func withoutPort(host string) string {
+	name, _, ok := strings.Cut(host, ":")
+	if !ok || strings.HasPrefix(host, "[") {
+		u := url.URL{Host: host}
+		return u.Hostname()
+	}
+	return name
+}
+
 // isUnder reports whether a host is one of domains, or a subdomain of one.
 func isUnder(host string, domains []string) bool {
 	for _, d := range domains {
 		if rest, ok := strings.CutSuffix(host, d); ok && (rest == "" || rest[len(rest)-1] == '.') {
 			return true
 		}
-	}
-	return false
-}
-
-// isPersonal reports whether a text has a mail address in it, or what looks like a
-// credential: a JSON Web Token, or a run of 32 and more hexadecimal digits. Links in
-// mails have such things put into them by whoever sends those.
-func isPersonal(s string) bool {
-	if strings.HasPrefix(s, "eyJ") || strings.Contains(s, "=eyJ") || strings.Contains(s, "/eyJ") {
-		return true
-	}
-	run := 0
-	for i := range len(s) {
-		switch c := s[i]; {
-		case '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F':
-			if run++; run >= 32 {
-				return true
-			}
-			continue
-		case c == '-' && run > 0 && run < 32: // as in a UUID
-			continue
-		case c == '@' || c == '%' && strings.HasPrefix(s[i:], "%40"):
-			// Something before it, and a dot in what is behind.
-			if after := s[i+1:]; i > 0 && s[i-1] != '/' && strings.Contains(strings.SplitN(after, "/", 2)[0], ".") {
-				return true
-			}
-		}
-		run = 0
 	}
 	return false
 }

@@ -340,6 +340,9 @@ func (v *Visit) attach(h http.Header, status int) {
 	case v.clearing.Load():
 		v.tracker.strategy.Clear(v, h, status)
 	case v.session.tracker != nil:
+		if status >= 300 && status < 400 && status != http.StatusNotModified && v.New() {
+			v.session.isRedirect()
+		}
 		v.tracker.strategy.Attach(v, h, status)
 		v.sendLink(h, status)
 		v.rememberNew(status)

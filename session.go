@@ -13,6 +13,10 @@ import (
 // viaNew is Session.Via of a session that was started by this request.
 const viaNew = "new"
 
+// viaRedirect is Record.Via in place of viaNew for a session that was begun by a redirect:
+// that its target is opened next says no more of a visitor than the redirect did.
+const viaRedirect = "redirect"
+
 // Errors of [Session.Set].
 var (
 	// ErrValue is returned for a key or a text that is not kept.
@@ -161,6 +165,15 @@ func (s *Session) isSaved() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tracker != nil && s.saved && !s.Unverified
+}
+
+// isRedirect takes note that a session begins with a redirect, if it was not saved yet.
+func (s *Session) isRedirect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.saved {
+		s.known().Via = viaRedirect
+	}
 }
 
 // Set attaches a value to the session under a key, at once: a session that was

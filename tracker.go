@@ -102,9 +102,10 @@ type Config struct {
 	// begins and ends with a slash. Default "/revisit/".
 	BeaconPath string
 
-	// OnHit, if not nil, is told of page views once the Store has them, as far as that
-	// works: it is called by one goroutine, in no particular order of sessions, and what
-	// comes while 4,096 others wait is dropped and counted. It may be told of a page view
+	// OnHit, if not nil, is told of page views once the Store has them, and of a session
+	// that is confirmed without one, as far as that works: it is called by one goroutine,
+	// in no particular order of sessions, and what comes while 4,096 others wait is
+	// dropped and counted. It may be told of a page view
 	// after OnForget or OnMerge was of its session, and is not told of those of sessions
 	// that were never saved.
 	OnHit func(ctx context.Context, h Hit)
@@ -250,8 +251,8 @@ func (c *Config) check() error {
 		name  string
 		value time.Duration
 	}{{"Lifetime", c.Lifetime}, {"Retention", c.Retention}, {"VisitGap", c.VisitGap}, {"FlushEvery", c.FlushEvery}, {"StoreTimeout", c.StoreTimeout}} {
-		if d.value < 0 {
-			fault("Config.%s is %v, want 0 or more", d.name, d.value)
+		if d.value < 0 || d.value > 0 && d.value < time.Millisecond {
+			fault("Config.%s is %v, want 0, or a millisecond and more: a duration has a unit", d.name, d.value)
 		}
 	}
 	if gap := or(c.VisitGap, defaultVisitGap); c.FlushEvery > 0 && c.FlushEvery >= gap/2 {
@@ -287,7 +288,7 @@ func (c *Config) check() error {
 			fault("Config.Strategy holds a nil Strategy")
 			continue
 		}
-		if name := s.Via(); name == "" || name == viaNew || name == viaLink || name == viaForm || name == viaAdopted || seen[name] {
+		if name := s.Via(); name == "" || name == viaNew || name == viaRedirect || name == viaLink || name == viaForm || name == viaAdopted || seen[name] {
 			fault("Config.Strategy: the name %q is empty, reserved or there twice", name)
 		}
 		seen[s.Via()] = true
@@ -367,6 +368,8 @@ func (v *Visit) classify() {
 	if site := headerValue(h, "Sec-Fetch-Site"); mode == "" && dest == "" && site == "" {
 		v.mayMint = v.request.Method == http.MethodGet && !wantsAsset(h["Accept"])
 		v.hit = v.mayMint
+		// What begins with it is what browsers send for a page, and nothing else is.
+		v.navigation = v.mayMint && strings.HasPrefix(headerValue(h, "Accept"), "text/html")
 	} else {
 		page := mode == "navigate" && (dest == "document" || dest == "")
 		v.foreign = site == "cross-site" && !page
@@ -463,7 +466,7 @@ func (t *Tracker) recognise(v *Visit) {
 	}
 	change := [1]change{{at: v.now, hit: v.hit, landing: v.landing}}
 	if v.hit {
-		change[0].touch = v.touch()
+		change[0].touch, change[0].reload = v.touch(), v.reloads()
 	}
 	forgotten := false
 	if len(claims) > 0 {
@@ -784,6 +787,7 @@ func (v *Visit) giveBack(r *http.Request) {
 		}
 		var name string
 		name, rest, _ = strings.Cut(after, "}")
+		name, _, _ = strings.Cut(name, ":") // a router's with regular expressions
 		if name = strings.TrimSuffix(name, "..."); name != "$" {
 			r.SetPathValue(name, in.PathValue(name))
 		}
