@@ -123,14 +123,8 @@ func (l *ledger) retire(ctx context.Context, id ID) error {
 func (l *ledger) gathered(ctx context.Context, id ID) error {
 	for l.gather != nil {
 		lost, h, flying := l.gather.takeAll(id)
-		for _, one := range append(lost, h) {
-			if one.hits == 0 {
-				continue
-			}
-			if _, _, err := l.commitFrom(ctx, id, one.changes(nil), nil, one.tried); err != nil {
-				l.gather.park(id, one)
-				return err
-			}
+		if err := l.gather.saveTaken(ctx, id, append(lost, h)); err != nil {
+			return err
 		}
 		if !flying {
 			return nil

@@ -10,10 +10,12 @@ import (
 	"time"
 )
 
-// A Hit is one page view or several of a session, as Config.OnHit is told of them.
+// A Hit is one page view or several of a session, as Config.OnHit is told of them. One of
+// none says that the session is another one for reports without a page view: it was
+// confirmed by a second signal, or has got the touch that began its visit.
 type Hit struct {
 	Session Record // as it is in the store, these page views included; see Record for what must not be changed
-	Count   int64  // how many: more than one with FlushEvery, and where several came at once
+	Count   int64  // how many: more than one with FlushEvery, and where several came at once; 0 as above
 	Time    time.Time
 	Touch   Touch // of the last of them, whose page is Landing; with FlushEvery it may be empty
 }
@@ -34,6 +36,7 @@ type hooks struct {
 	group   sync.WaitGroup
 	mu      sync.Mutex
 	telling map[ID]attempt // by session
+	closed  bool           // nobody is told any more
 }
 
 // An attempt to tell of a session's merges.
@@ -46,7 +49,7 @@ type attempt struct {
 const (
 	// maxHits is how many hits wait for OnHit. Those that come then are dropped.
 	maxHits = 4096
-	// hookTimeout is how long OnMerge may take.
+	// hookTimeout is how long OnMerge and OnForget may take.
 	hookTimeout = 10 * time.Second
 	// maxTelling bounds the sessions whose merges are told again later.
 	maxTelling = 1 << 14
@@ -63,6 +66,10 @@ func (h *hooks) start(l *ledger) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.hits, h.quit, h.done, h.stop = make(chan Hit, maxHits), make(chan struct{}), make(chan struct{}), cancel
 	call := func(hit Hit) {
+		if ctx.Err() != nil { // Close has returned, and the application may have closed its database
+			l.stats.hook.Add(hit.Count)
+			return
+		}
 		defer func() {
 			if p := recover(); p != nil { // it would end the process
 				l.stats.hook.Add(hit.Count)
@@ -100,6 +107,9 @@ func (l *ledger) complainOfHook(name string, err error) {
 
 // close tells of the hits that wait, for d at most.
 func (h *hooks) close(d time.Duration) {
+	h.mu.Lock()
+	h.closed = true // requests may go on, and nobody may join a group that is waited for
+	h.mu.Unlock()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	told := make(chan struct{})
@@ -127,17 +137,31 @@ func (h *hooks) close(d time.Duration) {
 func (l *ledger) kept(wasConfirmed bool, r *Record, changes []change) {
 	l.saved(wasConfirmed, r)
 	if l.hooks.hits != nil {
-		l.hit(r, hitsOf(changes))
+		h := hitsOf(changes)
+		if h.hits == 0 && (r.Confirmed && !wasConfirmed || slices.ContainsFunc(changes, func(c change) bool { return c.seen })) {
+			h.last.at = changes[0].at
+			l.announce(r, h)
+		}
+		l.hit(r, h)
 	}
 	l.tell(r)
 }
 
 // hit tells of page views.
 func (l *ledger) hit(r *Record, h gathered) {
-	if l.hooks.hits == nil || h.hits == 0 {
-		return
+	if l.hooks.hits != nil && h.hits > 0 {
+		l.announce(r, h)
 	}
+}
+
+func (l *ledger) announce(r *Record, h gathered) {
 	touch := h.last.touch.clone() // what a request has said must not be kept with all of it
+	select {
+	case <-l.hooks.quit: // Close tells of what was there before it
+		l.stats.hook.Add(h.hits)
+		return
+	default:
+	}
 	select {
 	case l.hooks.hits <- Hit{Session: *r, Count: h.hits, Time: h.last.at, Touch: touch}:
 	default:
@@ -154,7 +178,7 @@ func (l *ledger) tell(r *Record) {
 	id := r.ID
 	l.hooks.mu.Lock()
 	a := l.hooks.telling[id]
-	if a.underWay || time.Now().Before(a.next) {
+	if l.hooks.closed || a.underWay || time.Now().Before(a.next) {
 		l.hooks.mu.Unlock()
 		return
 	}
@@ -219,18 +243,24 @@ func (l *ledger) forgetting(ctx context.Context, id ID) error {
 	if l.hooks.onForget == nil {
 		return nil
 	}
-	return l.hooks.onForget(ctx, id)
+	return callHook(ctx, "OnForget", func(ctx context.Context) error { return l.hooks.onForget(ctx, id) })
 }
 
-func (l *ledger) callOnMerge(ctx context.Context, from, into ID) (err error) {
+func (l *ledger) callOnMerge(ctx context.Context, from, into ID) error {
+	return callHook(ctx, "OnMerge", func(ctx context.Context) error { return l.hooks.onMerge(ctx, from, into) })
+}
+
+// callHook calls a function of the application, which has hookTimeout and whose panic is
+// an error.
+func callHook(ctx context.Context, name string, f func(context.Context) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, hookTimeout)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("revisit: OnMerge has panicked: %v", p)
+			err = fmt.Errorf("revisit: %s has panicked: %v", name, p)
 		}
 	}()
-	return l.hooks.onMerge(ctx, from, into)
+	return f(ctx)
 }
 
 // told notes that OnMerge knows of a merge. If the session has been merged into another

@@ -14,7 +14,8 @@
 //
 // Redis forgets what it has not written to disk: without appendonly a restart loses
 // sessions and, worse, the tombstones of those who were forgotten. And it must not
-// evict: set maxmemory-policy to noeviction, or volatile-ttl if it must be.
+// evict: set maxmemory-policy to noeviction. Any other may evict
+// tombstones, and who was forgotten would come back.
 package redisstore
 
 import (
