@@ -72,7 +72,7 @@ func (t *Tracker) adopted(v *Visit, change *[1]change) (bool, error) {
 	t.stats.recognised(viaAdopted)
 	v.open(record.ID, viaAdopted, &record)
 	v.wantStart()
-	v.rememberVisit(record)
+	v.rememberVisit(&record)
 	return true, nil
 }
 

@@ -18,32 +18,31 @@ import (
 // docs/fingerprint.md.
 func IsBot(r *http.Request) bool {
 	userAgent := headerValue(r.Header, "User-Agent")
-	if len(userAgent) > maxVerdict {
-		return isBot(userAgent)
+	userAgent = userAgent[:min(len(userAgent), maxUserAgent)]
+	hash := maphash.String(verdictSeed, userAgent) &^ 1
+	place := &verdicts[hash>>1%uint64(len(verdicts))]
+	if v := place.Load(); v != 0 && v&^1 == hash {
+		return v&1 != 0
 	}
-	place := &verdicts[maphash.String(verdictSeed, userAgent)%uint64(len(verdicts))]
-	if v := place.Load(); v != nil && v.userAgent == userAgent {
-		return v.bot
+	if isBot(userAgent) {
+		place.Store(hash | 1)
+		return true
 	}
-	v := &verdict{userAgent: strings.Clone(userAgent), bot: isBot(userAgent)}
-	place.Store(v)
-	return v.bot
+	place.Store(hash)
+	return false
 }
 
 // The latest User-Agents and what they are: a site sees few different ones, each many
-// times, and to look for all words takes longer than to find the session. Whatever
-// clients send, this takes less than 2 MiB.
+// times, and to look for all words takes longer than to find the session. Kept is a hash
+// under a seed of this process, with the verdict in its last bit.
 var (
-	verdicts    [1 << 10]atomic.Pointer[verdict]
+	verdicts    [1 << 10]atomic.Uint64
 	verdictSeed = maphash.MakeSeed()
 )
 
-type verdict struct {
-	userAgent string
-	bot       bool
-}
-
-const maxVerdict = 1 << 10
+// maxUserAgent is how much of a User-Agent is looked at: those of browsers have 100 to 300
+// bytes.
+const maxUserAgent = 1 << 10
 
 // botWords, in lower case, betray a robot wherever they stand. None of them is in
 // the User-Agent of a browser, or of an app that shows pages in its own: "news"
@@ -51,7 +50,7 @@ const maxVerdict = 1 << 10
 var botWords = newWords(
 	// What robots are, and do.
 	"bot", "crawl", "spider", "slurp", "scrap", "scan", "preview", "fetch", "feed", "rss", "monitor", "check", "archiv",
-	"valid", "index", "reader", "analy", "survey", "optimiz", "seo", "link", "audit", "synthetic", "uptime", "externalagent", "watchagent",
+	"valid", "index", "reader", "analy", "survey", "optimiz", "seo", "link", "audit", "synthetic", "uptime", "watchagent",
 	"collect", "discover", "extract", "harvest", "inspect", "resolver", "thumb", "screenshot", "capture", "observer",
 	"snippet", "transcod", "probe", "research", "tracker", "trend", "verif", "catalog", "classif", "grab", "sucker", "leech",
 	"parser", "metadata", "hook", "callout", "copy", "copier", "ping", "daemon", "camo", "proxy", "sitemap", "detect", "insight",
@@ -73,17 +72,35 @@ var botWords = newWords(
 	"butterfly", "traackr", "addthis", "genieo", "ezooms", "nuzzel", "quora", "virus", "expanse", "censys", "shodan", "leakix",
 	"zabbix", "nagios", "prtg", "statuscake", "hetrix", "w3c", "zapier", "ifttt", "snap url", "bitly", "hootsuite",
 	"brandwatch", "meltwater", "criteo", "integralads", "doubleverify", "peer39", "comscore", "screaming", "sitebulb",
-	"contentking", "sistrix", "netpeak", "xenu", "integrity/", "teoma", "jeeves", "gigablast", "exalead", "voila",
+	"contentking", "sistrix", "netpeak", "xenu", "integrity/", "jeeves", "gigablast", "exalead", "voila",
 	"instapaper", "mastodon", "pleroma", "misskey", "prerender", "monit/", "dynatrace", "appdynamics", "sentry", "evernote",
+	"scooter", "speedy", "steeler", "szukacz", "tarantula", "voyager/", "webalta", "wotbox", "zyborg", "yanga", "watchmouse", "vagabondo", "unshorten", "owler", "openfind",
+	"ichiro", "holmes", "grub-client", "findthat", "covario", "charlotte", "ips-agent", "80legs", "aboundex", "aihit", "admantx", "boardreader", "convera", "fairshare",
+	"funnelback", "huaweisymantec", "instabid", "infegy", "moreover", "mixnode", "mshots", "najdi", "nuhk", "page scorer", "pagething", "picscout", "plukkie", "pompos", "project-resonance",
+	"sogou web", "spinn3r", "summify", "trapit", "ubermetrics", "webmon", "wesee", "zauba", "zend_http", "iframely", "hatena", "flipboardproxy", "l.webis", "stackrambler",
+	"semrush", "majestic12", "buzzsumo", "siteimprove", "sucuri", "httrack", "turnitin", "twingly", "stumbleupon", "radian6", "netsparker", "openvas", "dirbuster",
+	"wfuzz", "fuzz faster", "havij", "webshag", "nibbler", "hardenize", "mxtoolbox", "neustar wpm", "letsencrypt", "netnewswire", "reeder", "readability", "mattermost",
+	"disqus/", "stripe/", "mandrill", "mailchimp", "paypal ipn", "printfriendly", "pearltrees", "bazqux", "applesyndication", "citoid", "dareboost", "evidon", "builtwith",
+	"asana/", "downforeveryone", "isup", "brandverity", "safeweb", "webzip", "webcollage", "webcopier", "larbin", "htdig", "yacy", "meta-external", "facebookplatform", "cf-facebook",
+	"google desktop", "google keyword", "google search console", "googleproducer", "googledocs", "googlesites", "googlehc/", "sysomos", "teoma", "scoop", "snoopy",
 	"outbrain", "taboola", "pubsub", "skypeuri", "slack-", "discord", "telegram", "google favicon", "read-aloud", "nutch", "jobs",
 )
 
 // notBots have one of the words in them all the same: makers of telephones and
-// televisions, apps that show pages, old browsers, two HTTP clients.
-var notBots = newWords("cubot", "up.link", "qtembedded", "qtwebengine", "msapphost", "optimizedie", "linkedinapp", "telegram-android",
+// televisions, apps that show pages, old browsers, text browsers, HTTP clients.
+var notBots = newWords("lynx/", "libwww-fm", "ssl-mm", "openssl", "libssl", "links (", "elinks", "tp-link", "datawind", "datalogic", "secureb", "unrealengine", "shopping",
+	"python-urllib", "urllib", "undici", "fasthttp", "go http package", "google-http-java-client", "cubot", "up.link", "qtembedded", "qtwebengine", "msapphost", "optimizedie", "linkedinapp", "telegram-android",
 	"discord/", "flipboard/", "ice.net", "curl", "node-fetch")
 
+// httpClients begin with their name, and often have their own address behind it.
+var httpClients = newWords("curl/", "libcurl", "pycurl", "wget/", "python-urllib", "python-requests", "python-httpx", "urllib", "aiohttp", "undici", "node-fetch", "node/", "axios/", "got (", "got/",
+	"go-http-client", "go-resty", "fasthttp", "go http package", "okhttp", "apache-httpclient", "google-http-java-client", "java/", "typhoeus", "faraday", "ruby", "guzzlehttp", "httpie",
+	"libwww-perl", "lwp::simple", "rest-client", "reqwest", "hyper/", "dart/", "deno/", "bun/", "postmanruntime", "insomnia")
+
 func isBot(userAgent string) bool {
+	if httpClients.prefix(userAgent) != "" && !strings.Contains(strings.ToLower(userAgent), "bot") {
+		return false
+	}
 	if _, after, ok := strings.Cut(userAgent, "ompatible; "); ok && !strings.HasPrefix(after, "MSIE") && !strings.HasPrefix(after, "Konqueror") {
 		return true
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/textproto"
+	"slices"
 	"strings"
 )
 
@@ -17,7 +18,8 @@ import (
 // one, and so on until an address is none of the proxies. That is the client. What
 // stands before it is the client's own word and is not looked at. Where the end
 // of the list is no address, the client is unknown; a Forwarded by other than
-// the last proxies ("unknown", "_hidden") is one such case.
+// the last proxies ("unknown", "_hidden") is one such case. It is unknown, too, where all
+// are proxies: one of them does not write the field, and all of its clients would be one.
 //
 //	ClientAddr: revisit.Forwarded("X-Forwarded-For", netip.MustParsePrefix("10.0.0.0/8")),
 //
@@ -29,13 +31,19 @@ func Forwarded(field string, proxies ...netip.Prefix) func(*http.Request) netip.
 	if field == "Forwarded" {
 		parse = parseForwarded
 	}
+	proxies = slices.Clone(proxies)
+	for i, p := range proxies {
+		if addr := p.Addr(); addr.Is4In6() && p.Bits() >= 96 { // addresses are compared as IPv4
+			proxies[i] = netip.PrefixFrom(addr.Unmap(), p.Bits()-96)
+		}
+	}
 	return func(r *http.Request) netip.Addr {
 		addr := remoteAddr(r)
 		lines := r.Header[field]
 		for line, text := len(lines), ""; contains(proxies, addr); {
 			for trimSpace(text) == "" {
 				if line == 0 {
-					return addr // nobody spoke to this one: it asks for itself
+					return netip.Addr{}
 				}
 				line--
 				text = lines[line]
@@ -51,12 +59,7 @@ func Forwarded(field string, proxies ...netip.Prefix) func(*http.Request) netip.
 }
 
 func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
-	for _, p := range prefixes {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // remoteAddr is the default of Config.ClientAddr.

@@ -63,7 +63,8 @@ type Fingerprint struct {
 	// its browser, as in a header field or a query parameter. It is one more signal
 	// and is believed no more than the others. A request without one, or with one of
 	// more than 128 bytes, is not recognised then: a page cannot send one, so what it
-	// says would differ from what its script says.
+	// says would differ from what its script says. So alone a session begins with the
+	// first fetch that has one, of whatever method, and page views are not counted.
 	ClientID func(*http.Request) string
 
 	// Site is a name for all hosts that a visitor is one visitor of. Default: the
@@ -114,7 +115,10 @@ func (f Fingerprint) Identify(v *Visit) {
 			return
 		}
 	}
-	v.Match("fingerprint", f.window(), site, address, clipSignal(agent), clipSignal(headerValue(h, "Accept-Language")), hello, id)
+	v.Match("fingerprint", f.window(), clipSignal(site), address, clipSignal(agent), clipSignal(headerValue(h, "Accept-Language")), hello, id)
+	if f.ClientID != nil && v.like != nil {
+		v.like.fetched = true
+	}
 }
 
 // Attach implements [Strategy]. There is nothing that a client could keep.

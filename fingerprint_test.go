@@ -3,6 +3,9 @@ package revisit_test
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -13,6 +16,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +28,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/ja4"
 	"github.com/revisit-go/revisit/storetest"
 )
 
@@ -505,12 +510,29 @@ func saltsIn(records map[revisit.ID]revisit.Record) (salts []string) {
 	return salts
 }
 
-// Who holds the keys and all that the store and the log have had in them, but not
+// A keeper keeps every record that was ever saved, as a disk may, but for the salts: those
+// it has as long as the store below has them.
+type keeper struct {
+	*allStore
+	mu    sync.Mutex
+	saved []revisit.Record
+}
+
+func (k *keeper) Save(ctx context.Context, r revisit.Record, old int64) error {
+	k.mu.Lock()
+	if _, salt := r.Values["salt"]; !salt {
+		k.saved = append(k.saved, r)
+	}
+	k.mu.Unlock()
+	return k.allStore.Save(ctx, r, old)
+}
+
+// Who holds the keys and all that the store and the log have ever had in them, but not
 // the salts that were destroyed, cannot say who has looked like what. While the
 // salts are there, one can: that is what destroying them is for.
 func TestNothingCanBeComputedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := newAllStore(t)
+		store := &keeper{allStore: newAllStore(t)}
 		var log bytes.Buffer
 		tracker := newTracker(t, revisit.Config{Strategy: revisit.Fingerprint{}, Store: store, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		h := tracker.Handler(seen)
@@ -521,19 +543,25 @@ func TestNothingCanBeComputedAgain(t *testing.T) {
 		guilty := suspects[17]
 		first := guilty.get("/")
 		guilty.get("/")
-		// linked is what one finds who has the store: the suspects whose key leads to
-		// the session.
+		// linked is what one finds who has all that was stored, and any secret that could
+		// be a salt: the suspects whose key leads to the session.
 		linked := func() (found []int) {
-			records := store.records(t)
-			for i, b := range suspects {
-				for _, text := range saltsIn(records) {
-					salt, err := base64.RawURLEncoding.DecodeString(text)
+			secrets := [][]byte{testKey, make([]byte, 32)}
+			for id, r := range store.records(t) {
+				if text, ok := r.Values["salt"]; ok {
+					salt, err := base64.RawURLEncoding.DecodeString(text.Text)
 					require.NoError(t, err)
-					for _, secret := range [][]byte{salt, testKey} {
-						key := revisit.KeyOf(secret, "example.com", string(netip.MustParseAddrPort(b.address).Addr().AsSlice()), b.userAgent, b.language, "", "")
-						if r, ok := records[key]; ok && r.MergedInto.String() == idOf(first) {
-							found = append(found, i)
-						}
+					secrets = append(secrets, salt)
+				}
+				// A salt that could be computed from where it was kept would be none.
+				sum := sha256.Sum256(id[:])
+				secrets = append(secrets, sum[:], append(id[:], id[:]...))
+			}
+			for i, b := range suspects {
+				for _, secret := range secrets {
+					key := revisit.KeyOf(secret, "example.com", string(netip.MustParseAddrPort(b.address).Addr().AsSlice()), b.userAgent, b.language, "", "")
+					if slices.ContainsFunc(store.saved, func(r revisit.Record) bool { return r.ID == key && r.MergedInto.String() == idOf(first) }) && !slices.Contains(found, i) {
+						found = append(found, i)
 					}
 				}
 			}
@@ -541,7 +569,7 @@ func TestNothingCanBeComputedAgain(t *testing.T) {
 		}
 		assert.Equal(t, []int{17}, linked(), "with the salt one can")
 		everything := func() string {
-			text, err := json.Marshal(store.records(t))
+			text, err := json.Marshal(store.saved)
 			require.NoError(t, err)
 			return string(text) + log.String()
 		}
@@ -550,15 +578,191 @@ func TestNothingCanBeComputedAgain(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		assert.Equal(t, []int{17}, linked(), "still kept for those who come back")
+		suspects[3].get("/") // somebody else, so that there is a salt of this day, too
+		assert.Len(t, revisit.SaltsInMemory(tracker), 2)
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		assert.Empty(t, linked())
+		assert.NotEmpty(t, store.saved, "though the keys are still known")
+		assert.Len(t, revisit.SaltsInMemory(tracker), 1, "nor in a process that nobody asks for anything")
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		assert.Empty(t, revisit.SaltsInMemory(tracker))
 		for id, r := range store.records(t) {
 			assert.True(t, r.IsSession(), "%v is left, made from what somebody looks like", id)
 		}
-		assert.Empty(t, revisit.SaltsInMemory(tracker), "nor in a process that nobody asks for anything")
 		assert.NotEqual(t, idOf(first), idOf(guilty.get("/")))
 	})
+}
+
+// Two shops with the same keys, on the same day, have salts of their own.
+func TestSaltsAreRandom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all []string
+		for range 2 {
+			tracker := newTracker(t, revisit.Config{Strategy: revisit.Fingerprint{}})
+			lookalike(tracker.Handler(seen), "198.51.100.7:1").get("/")
+			all = append(all, revisit.SaltsInMemory(tracker)...)
+		}
+		require.Len(t, all, 2)
+		assert.NotEqual(t, all[0], all[1])
+	})
+}
+
+// A hint is worth no visitor: a store that is slow, but there, gives everybody a cookie.
+func TestASlowHintCostsNoCookie(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := storetest.Faulty(newAllStore(t), storetest.Faults{Latency: 100 * time.Millisecond})
+		tracker := newTracker(t, revisit.Config{Strategy: revisit.Hybrid(revisit.Cookie{}, revisit.Fingerprint{}), Store: slow})
+		for i := range 5 {
+			b := newBrowser(tracker.Handler(seen))
+			b.userAgent, b.address = chrome, fmt.Sprintf("198.51.100.%d:1", i)
+			begin := time.Now()
+			assert.True(t, hasToken(b.get("/")))
+			assert.LessOrEqual(t, time.Since(begin), 375*time.Millisecond, "half of StoreTimeout for the hint")
+		}
+	})
+}
+
+// What the page's own script has found out comes with a fetch, as in the documentation,
+// after a page that could not say it.
+func TestAScriptSaysWhoItIs(t *testing.T) {
+	hint := func(r *http.Request) string { return r.Header.Get("Visitor-Hint") }
+	hello := func(b *browser, id string) *http.Response {
+		return b.do("POST", "/api/hello", fetch, header("Visitor-Hint", id))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := newTracker(t, revisit.Config{Strategy: revisit.Fingerprint{ClientID: hint}}).Handler(seen)
+		b := lookalike(h, "198.51.100.7:1")
+		assert.Empty(t, idOf(b.get("/")), "a page cannot say it")
+		first := hello(b, "abc")
+		assert.Equal(t, "new", viaOf(first))
+		b.get("/")
+		again := hello(b, "abc")
+		assert.Equal(t, idOf(first), idOf(again))
+		assert.Equal(t, "fingerprint", viaOf(again))
+		assert.NotEqual(t, idOf(first), idOf(hello(b, "def")))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		strategy := revisit.Hybrid(revisit.Cookie{}, revisit.Fingerprint{ClientID: hint})
+		h := newTracker(t, revisit.Config{Strategy: strategy, Store: store}).Handler(seen)
+		b := newBrowser(h)
+		b.userAgent, b.address = chrome, "198.51.100.7:1"
+		first := b.get("/")
+		assert.Equal(t, idOf(first), idOf(hello(b, "abc")))
+		synctest.Wait()
+		clear(b.cookies)
+		again := hello(b, "abc")
+		assert.Equal(t, idOf(first), idOf(again), "shown, as a guess")
+		assert.Equal(t, "fingerprint", viaOf(again))
+	})
+}
+
+// Two that look alike are nobody on the next day, either, as long as that is known.
+func TestACrowdIsOneTheNextDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		strategy := revisit.Hybrid(revisit.Cookie{}, revisit.Fingerprint{})
+		h := newTracker(t, revisit.Config{Strategy: strategy, Store: store}).Handler(seen)
+		both := []*browser{newBrowser(h), newBrowser(h)}
+		for range 3 {
+			for _, b := range both {
+				b.userAgent, b.address = chrome, "198.51.100.7:1"
+				b.get("/")
+				time.Sleep(time.Second)
+			}
+		}
+		stranger := lookalike(h, "198.51.100.7:1")
+		stranger.language = ""
+		assert.Empty(t, idOf(stranger.do("POST", "/", fetch)), "two who look alike")
+		time.Sleep(24 * time.Hour)
+		both[0].get("/")
+		synctest.Wait()
+		assert.Empty(t, idOf(stranger.do("POST", "/", fetch)))
+		assert.Zero(t, record(t, store, stranger.get("/")).Likely)
+	})
+}
+
+// A session that has nothing but a look gives it up to one that has a token: a browser
+// ends as one that counts.
+func TestALookGivesWayToAToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		strategy := revisit.Hybrid(revisit.ETag{}, revisit.Fingerprint{})
+		h := newTracker(t, revisit.Config{Strategy: strategy, Store: store}).Handler(seen)
+		b := newBrowser(h)
+		b.userAgent, b.address = chrome, "198.51.100.7:1"
+		b.do("POST", "/lead", link)
+		page := b.get("/")
+		for range 3 {
+			time.Sleep(time.Second)
+			assert.Equal(t, idOf(page), idOf(b.get("/")))
+			synctest.Wait()
+			assert.Equal(t, idOf(page), idOf(b.do("POST", "/lead", link)))
+		}
+		confirmed, _ := store.sessions(t)
+		assert.Len(t, confirmed, 1)
+	})
+}
+
+// What somebody has told the site is not told to who only looks like him.
+func TestAGuessTellsNothing(t *testing.T) {
+	tracker := newTracker(t, revisit.Config{Strategy: revisit.Hybrid(revisit.Cookie{}, revisit.Fingerprint{})})
+	var got *revisit.Session
+	h := tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got, _ = revisit.FromContext(r.Context())
+		if r.Method == "GET" {
+			require.NoError(t, got.Set(r.Context(), "mail", "ann"))
+		}
+	}))
+	ann := newBrowser(h)
+	ann.userAgent, ann.address = chrome, "198.51.100.7:1"
+	ann.get("/?utm_campaign=clinic")
+	ann.get("/")
+	bob := lookalike(h, "198.51.100.7:1")
+	bob.language = ""
+	require.Eventually(t, func() bool { bob.do("POST", "/", fetch); return got != nil && got.IsGuess() }, 5*time.Second, time.Millisecond)
+	_, ok := got.Value("mail")
+	assert.False(t, ok)
+	assert.Empty(t, got.Touches())
+}
+
+// What the handshake says is one more signal: two browsers that call themselves the same.
+func TestTheHandshakeTellsApart(t *testing.T) {
+	server := httptest.NewUnstartedServer(newTracker(t, revisit.Config{
+		Strategy: revisit.Fingerprint{TLS: true}, ClientAddr: revisit.Forwarded("X-Forwarded-For"),
+	}).Handler(seen))
+	ja4.Watch(server.Config)
+	server.TLS = server.Config.TLSConfig
+	server.StartTLS()
+	defer server.Close()
+	visit := func(c *tls.Config) string {
+		c.InsecureSkipVerify, c.ServerName = true, "example.com"
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: c}}
+		r, err := http.NewRequest("GET", server.URL, nil)
+		require.NoError(t, err)
+		r.Header.Set("User-Agent", chrome)
+		resp, err := client.Do(r)
+		require.NoError(t, err)
+		resp.Body.Close()
+		client.CloseIdleConnections()
+		return idOf(resp)
+	}
+	first := visit(&tls.Config{})
+	require.NotEmpty(t, first)
+	assert.Equal(t, first, visit(&tls.Config{}))
+	assert.NotEqual(t, first, visit(&tls.Config{MaxVersion: tls.VersionTLS12}))
+}
+
+// Bots are counted, whatever they were asked.
+func TestBotsAreCountedUnasked(t *testing.T) {
+	tracker := newTracker(t, revisit.Config{Consent: grant(revisit.Unasked)})
+	b := lookalike(tracker.Handler(seen), "198.51.100.7:1")
+	b.userAgent = "Googlebot/2.1"
+	b.get("/")
+	assert.EqualValues(t, 1, tracker.Stats().Bots)
+	assert.Zero(t, tracker.Stats().Unasked)
 }
 
 // Invariant 3 for what has no token: first requests that come at once are one
@@ -699,7 +903,7 @@ func TestBotsGetNothing(t *testing.T) {
 	assert.EqualValues(t, 1, all.Stats().Denied, "a no is a no, whoever says it")
 }
 
-// How good IsBot is stands in docs/recognition.md; here is what it must not fall
+// How good IsBot is stands in docs/fingerprint.md; here is what it must not fall
 // below. The lists are not the ones that it was made with.
 func TestIsBotOnLists(t *testing.T) {
 	for _, c := range []struct {
@@ -710,6 +914,7 @@ func TestIsBotOnLists(t *testing.T) {
 		require.NoError(t, err)
 		defer file.Close()
 		all, right := 0, 0
+		names := make(map[string]bool) // without versions: a family of robots counts once
 		for lines := bufio.NewScanner(file); lines.Scan(); {
 			if strings.HasPrefix(lines.Text(), "# ") {
 				continue
@@ -717,15 +922,27 @@ func TestIsBotOnLists(t *testing.T) {
 			all++
 			r := httptest.NewRequest("GET", "/", nil)
 			r.Header.Set("User-Agent", lines.Text())
-			if revisit.IsBot(r) == (c.at == 1) {
+			is := revisit.IsBot(r) == (c.at == 1)
+			if is {
 				right++
 			}
+			names[digits.ReplaceAllString(lines.Text(), "")] = is
 		}
+		byName := 0
+		for _, is := range names {
+			if is {
+				byName++
+			}
+		}
+		t.Logf("%s: %d of %d different names, %.1f %%", c.file, byName, len(names), 100*float64(byName)/float64(len(names)))
+		assert.GreaterOrEqual(t, float64(byName)/float64(len(names)), c.min, c.file)
 		t.Logf("%s: %d of %d, %.1f %%", c.file, right, all, 100*float64(right)/float64(all))
 		require.Greater(t, all, 300)
 		assert.GreaterOrEqual(t, float64(right)/float64(all), c.min, c.file)
 	}
 }
+
+var digits = regexp.MustCompile("[0-9]+")
 
 // Apps that show pages in a browser of their own, and programs that fetch some.
 func TestWhoIsNoBot(t *testing.T) {
@@ -795,10 +1012,10 @@ func TestForwarded(t *testing.T) {
 		{"spoofed with rubbish", "X-Forwarded-For", "10.0.0.1:1", []string{"x\"y,;=, 198.51.100.7"}, "198.51.100.7"},
 		{"rubbish", "X-Forwarded-For", "10.0.0.1:1", []string{"198.51.100.7, x"}, ""},
 		{"a name", "X-Forwarded-For", "10.0.0.1:1", []string{"localhost"}, ""},
-		{"nothing", "X-Forwarded-For", "10.0.0.1:1", nil, "10.0.0.1"},
-		{"empty", "X-Forwarded-For", "10.0.0.1:1", []string{"", " "}, "10.0.0.1"},
+		{"nothing", "X-Forwarded-For", "10.0.0.1:1", nil, ""},
+		{"empty", "X-Forwarded-For", "10.0.0.1:1", []string{"", " "}, ""},
 		{"an empty member", "X-Forwarded-For", "10.0.0.1:1", []string{"198.51.100.7, , 192.0.2.3"}, ""},
-		{"all of them ours", "X-Forwarded-For", "10.0.0.1:1", []string{"10.0.0.9, 192.0.2.3"}, "10.0.0.9"},
+		{"all of them ours", "X-Forwarded-For", "10.0.0.1:1", []string{"10.0.0.9, 192.0.2.3"}, ""},
 		{"IPv6", "X-Forwarded-For", "[2001:db8:ffff::1]:1", []string{"2001:db8::7"}, "2001:db8::7"},
 		{"IPv6 in brackets", "X-Forwarded-For", "10.0.0.1:1", []string{"[2001:db8::7]"}, "2001:db8::7"},
 		{"with ports", "X-Forwarded-For", "10.0.0.1:1", []string{"[2001:db8::7]:443, 192.0.2.3:80"}, "2001:db8::7"},
@@ -931,6 +1148,24 @@ func TestAFloodOfNewLooks(t *testing.T) {
 }
 
 const noBots = `
+Python-urllib/3.11
+python-urllib3/1.26.9
+python-requests/2.32.3
+undici
+node
+fasthttp
+Go http package
+go-resty/2.7.0 (https://github.com/go-resty/resty)
+got (https://github.com/sindresorhus/got)
+node-fetch/1.0 (+https://github.com/bitinn/node-fetch)
+Google-HTTP-Java-Client/1.42.0 (gzip)
+curl/7.15.5 (x86_64-redhat-linux-gnu) libcurl/7.15.5 OpenSSL/0.9.8b zlib/1.2.3 libidn/0.6.5
+PycURL/7.43.0 libcurl/7.47.0 OpenSSL/1.0.2 zlib/1.2.8
+Typhoeus - https://github.com/typhoeus/typhoeus
+Lynx/2.8.9rel.1 libwww-FM/2.14 SSL-MM/1.4.1 OpenSSL/1.1.1d
+Links (2.25; Linux 6.1 x86_64; GNU C 12; text)
+ELinks/0.13.2 (textmode; Linux 6.1 x86_64; 80x24-2)
+Mozilla/5.0 (Linux; Android 7.0; TP-LINK Neffos X1) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/90.0.0.0 Mobile Safari/537.36
 Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 [FBAN/FBIOS;FBAV/470.0.0.40.110;FBBV/620;FBDV/iPhone14,5;FBMD/iPhone;FBSN/iOS;FBSV/17.5;FBSS/3;FBID/phone;FBLC/de_DE;FBOP/80]
 Mozilla/5.0 (Linux; Android 14; SM-S918B Build/UP1A; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/126.0.6478.122 Mobile Safari/537.36 Instagram 338.0.0.29.95 Android (34/14; 480dpi; 1080x2115; samsung; SM-S918B; dm3q; qcom; de_DE; 619)
 Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 [LinkedInApp]/9.29.6586

@@ -425,3 +425,92 @@ func TestMergesInARowThatAreToldOfSlowly(t *testing.T) {
 		})
 	}
 }
+
+// Close waits for what is under way, and requests that go on meanwhile end nothing.
+func TestCloseUnderTraffic(t *testing.T) {
+	for range 20 {
+		tracker := newTracker(t, revisit.Config{
+			OnMerge: func(context.Context, revisit.ID, revisit.ID) error { return nil },
+			OnHit:   func(context.Context, revisit.Hit) {},
+		})
+		h := tracker.Handler(seen)
+		var wg sync.WaitGroup
+		stop := make(chan struct{})
+		for range 4 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					b := newBrowser(h)
+					b.get("/")
+					clear(b.cookies)
+					b.get("/x")
+					b.get("/")
+				}
+			})
+		}
+		time.Sleep(2 * time.Millisecond)
+		require.NoError(t, tracker.Close())
+		close(stop)
+		wg.Wait()
+	}
+}
+
+// A session that a second signal confirms is told of, though that is no page view; and the
+// landing page after consent is no second one.
+func TestOnHitIsToldWhoIsConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var told []revisit.Hit
+		tracker := newTracker(t, revisit.Config{OnHit: func(_ context.Context, h revisit.Hit) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, h)
+		}})
+		b := newBrowser(site(tracker, tagged))
+		b.get("/second")
+		b.get(anchor, fetch, header("Revisit-Landing", "/?utm_source=mail&utm_campaign=spring"))
+		synctest.Wait()
+		require.Len(t, told, 2)
+		assert.False(t, told[0].Session.Confirmed)
+		assert.EqualValues(t, 1, told[0].Count)
+		assert.True(t, told[1].Session.Confirmed)
+		assert.Zero(t, told[1].Count, "one page was seen")
+		assert.EqualValues(t, 1, told[1].Session.Hits)
+		require.Len(t, told[1].Session.Touches, 1)
+		assert.Equal(t, "spring", told[1].Session.Touches[0].Campaign)
+	})
+}
+
+// An OnForget that hangs or panics is an error of Forget, also with a store in memory.
+func TestOnForgetThatHangsOrPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := true
+		tracker := newTracker(t, revisit.Config{OnForget: func(ctx context.Context, _ revisit.ID) error {
+			if hang {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			panic("a fault of the application's")
+		}})
+		b := newBrowser(tracker.Handler(seen))
+		id := parse(t, idOf(b.get("/")))
+		assert.ErrorIs(t, tracker.Forget(t.Context(), id), context.DeadlineExceeded)
+		hang = false
+		assert.ErrorContains(t, tracker.Forget(t.Context(), id), "panicked")
+		assert.Equal(t, id.String(), idOf(b.get("/")), "nobody was forgotten")
+	})
+}
+
+// What is no session cannot be forgotten, least of all a salt.
+func TestForgetOfWhatIsNoSession(t *testing.T) {
+	tracker := newTracker(t, revisit.Config{})
+	salt, err := revisit.ParseID("123e4567-e89b-82d3-a456-426614174000") // a UUIDv8
+	require.NoError(t, err)
+	for _, id := range []revisit.ID{{}, salt} {
+		assert.ErrorIs(t, tracker.Forget(t.Context(), id), revisit.ErrNotFound)
+	}
+}

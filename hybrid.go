@@ -45,7 +45,7 @@ func (h hybrid) Clear(v *Visit, header http.Header, status int) {
 func (h hybrid) check() error {
 	all := leaves(h)
 	for i, s := range all {
-		if _, ok := s.(Fingerprint); ok && i < len(all)-1 {
+		if s != nil && s.Via() == (Fingerprint{}).Via() && i < len(all)-1 {
 			return errors.New("revisit: Hybrid: Fingerprint comes last: it speaks where no other does")
 		}
 	}

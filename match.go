@@ -35,6 +35,8 @@ type likeness struct {
 	strong  bool   // which has carriers
 	renew   bool   // it was found under the salt before
 	crowded bool   // several browsers look like this
+
+	fetched bool // by something that the page's script says, which comes with no navigation
 }
 
 const likenessVersion = 1
@@ -93,7 +95,7 @@ type salt [32]byte
 type salts struct {
 	period            int64 // number of the window; that of Unix time 0 is 0
 	current, previous *salt // nil: not known, none
-	destroy           *time.Timer
+	destroy           [2]*time.Timer
 }
 
 // saltsOf returns the salts of the window that now lies in, and of the one before.
@@ -126,25 +128,36 @@ func (l *ledger) saltsOf(ctx context.Context, via string, window time.Duration, 
 		l.salts[via] = known
 	case known.current == nil || known.period < period: // never back, whatever a clock does
 		known.stop()
-		// Also in a process that nobody asks for anything any more.
-		destroy := time.AfterFunc(time.Until(endOf(window, period)), func() {
-			l.saltsMu.Lock()
-			defer l.saltsMu.Unlock()
-			if l.salts[via].period == period {
-				delete(l.salts, via)
-			}
-		})
+		// Also in a process that nobody asks for anything any more: first the one before,
+		// then both.
+		at := func(end int64, destroy func(salts)) *time.Timer {
+			return time.AfterFunc(time.Until(endOf(window, end)), func() {
+				l.saltsMu.Lock()
+				defer l.saltsMu.Unlock()
+				if known := l.salts[via]; known.period == period {
+					destroy(known)
+				}
+			})
+		}
 		if l.salts == nil {
 			l.salts = make(map[string]salts)
 		}
-		l.salts[via] = salts{period, current, previous, destroy}
+		l.salts[via] = salts{period, current, previous, [2]*time.Timer{
+			at(period-1, func(known salts) {
+				known.previous = nil
+				l.salts[via] = known
+			}),
+			at(period, func(salts) { delete(l.salts, via) }),
+		}}
 	}
 	return current, previous, nil
 }
 
 func (s salts) stop() {
-	if s.destroy != nil {
-		s.destroy.Stop()
+	for _, timer := range s.destroy {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 }
 
@@ -225,15 +238,22 @@ func (k *likeness) find(ctx context.Context, l *ledger, now time.Time) error {
 		return err
 	}
 	own, err := k.look(ctx, l, k.key)
-	if err != nil || k.crowded || !k.likely.ID.IsZero() {
+	if err != nil || k.crowded || previous == nil {
+		k.missing = err == nil && own.Version == 0
 		return err
 	}
 	k.missing = own.Version == 0
-	if previous != nil {
-		_, err = k.look(ctx, l, keyOf(previous, k.signals))
-		k.renew = !k.likely.ID.IsZero()
+	before := *k
+	if _, err = before.look(ctx, l, keyOf(previous, k.signals)); err != nil {
+		return err
 	}
-	return err
+	switch {
+	case before.crowded: // yesterday's crowd is one today
+		k.crowded, k.likely = true, Record{}
+	case k.likely.ID.IsZero():
+		k.likely, k.strong, k.renew = before.likely, before.strong, !before.likely.ID.IsZero()
+	}
+	return nil
 }
 
 // salt sets the key, and returns the salt before.
@@ -309,10 +329,12 @@ func (k *likeness) lead(ctx context.Context, l *ledger, s *Record, weak bool) (t
 				ID: k.key, Created: s.LastSeen, LastSeen: s.LastSeen, Expires: k.end, Via: k.via,
 				MergedInto: s.ID, Confirmed: !weak,
 			}
-		case root.ID == s.ID, len(own.Rivals) > 0, weak, !own.Confirmed, !s.Confirmed:
+		case root.ID == s.ID, len(own.Rivals) > 0, weak, !s.Confirmed:
 			return root.ID, own.Confirmed, nil
-		case !root.Confirmed, s.Created.After(root.LastSeen):
-			next.MergedInto = s.ID // whoever that was, he has this one now
+		case !own.Confirmed, !root.Confirmed, s.Created.After(root.LastSeen):
+			// Whoever that was, he has this one now; and what has nothing but its look gives
+			// way to what has a token.
+			next.MergedInto, next.Confirmed = s.ID, true
 		default:
 			next.Rivals = []ID{s.ID}
 		}
@@ -338,10 +360,14 @@ func (l *ledger) lacks(ctx context.Context, id ID) bool {
 	return errors.Is(err, ErrNotFound)
 }
 
-// match looks up who looks like the request. An error means that nobody knows.
-func (t *Tracker) match(v *Visit) error {
-	k, now := *v.like, v.now
-	found, err := within(t.ledger, v.context.Context, func(ctx context.Context) (likeness, error) {
+// match looks up who looks like the request. An error means that nobody knows. For a hint
+// there is half of the time: the session that it is for is to be saved yet.
+func (t *Tracker) match(v *Visit, hint bool) error {
+	k, now, wait := *v.like, v.now, t.ledger.timeout
+	if hint {
+		wait /= 2
+	}
+	found, err := withinFor(t.ledger, v.context.Context, wait, wait, func(ctx context.Context) (likeness, error) {
 		err := k.find(ctx, t.ledger, now)
 		return k, err
 	})
@@ -358,7 +384,7 @@ func (t *Tracker) match(v *Visit) error {
 // request looks like. As with a cookie, the many requests of a page must not
 // start one each.
 func (v *Visit) startsWeak() bool {
-	return v.mayMint && v.like != nil && !v.like.crowded && (v.navigation || v.seedable())
+	return v.mayMint && v.like != nil && !v.like.crowded && (v.navigation || v.seedable() || v.like.fetched)
 }
 
 // rememberNew has the request's likeness lead to the session that it has started,
@@ -371,16 +397,17 @@ func (v *Visit) rememberNew(status int) {
 		if v.session.isSaved() {
 			v.remember(v.session.Record())
 		}
-	case v.navigation || status == http.StatusOK && v.seedable():
+	case v.navigation || status == http.StatusOK && v.seedable() || status < 300 && v.like.fetched:
 		v.session.join(v)
 	}
 }
 
 // rememberVisit has the request's likeness lead to the session that it came with, where
-// it begins a visit: once is enough.
-func (v *Visit) rememberVisit(s Record) {
-	if v.like != nil && v.hit && s.VisitStart.Equal(v.now) {
-		v.remember(s)
+// it begins a visit, or may have shown that the session is one (its second page view): once
+// is enough. What a script says comes when it comes.
+func (v *Visit) rememberVisit(s *Record) {
+	if v.like != nil && (v.hit && (s.Hits <= 2 || s.VisitStart.Equal(v.now)) || v.like.fetched) {
+		v.remember(*s)
 	}
 }
 

@@ -130,7 +130,7 @@ func town() (browsers []simBrowser, visits []simCall) {
 			v.agent = fmt.Sprintf(b.agent, 140+(day-b.lag+simUpdating)/simUpdating)
 			switch b.place {
 			case 0:
-				v.address = fmt.Sprintf("198.18.%d.%d:1", b.network, moved[b.network])
+				v.address = fmt.Sprintf("198.18.%d.%d:1", moved[b.network], b.network) // one provider's: neighbours share a network
 			case 1:
 				v.address = fmt.Sprintf("203.0.113.%d:1", b.network)
 			case 2:
@@ -266,7 +266,7 @@ func TestSimulation(t *testing.T) {
 	}
 	print, _ := add("fingerprint", revisit.Fingerprint{})
 	add("fingerprint, 31 days", revisit.Fingerprint{Window: 31 * 24 * time.Hour})
-	add("fingerprint, Subnet", revisit.Fingerprint{Subnet: true})
+	subnet, _ := add("fingerprint, Subnet", revisit.Fingerprint{Subnet: true})
 	byCookie, _ := add("cookie", cookie)
 	byTag, _ := add("etag, with the anchor", etag)
 	both, _ := add("hybrid, with the anchor", revisit.Hybrid(cookie, etag))
@@ -282,6 +282,7 @@ func TestSimulation(t *testing.T) {
 		assert.Equal(t, both.split, all.split, "a hint changes nothing by itself")
 		assert.LessOrEqual(t, hinted.split[place], all.split[place])
 	}
+	assert.Greater(t, rate(subnet.shared, subnet.all, 0), rate(print.shared, print.all, 0), "neighbours")
 	assert.Greater(t, rate(print.shared, print.all, 1), 0.5, "offices")
 	assert.Greater(t, rate(print.split, print.returning, 2), 0.5, "mobile networks")
 	if t.Failed() {

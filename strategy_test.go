@@ -722,3 +722,30 @@ func TestANoThroughALeakedTagForgetsNobodyElse(t *testing.T) {
 	assert.False(t, record(t, store, first).Forgotten)
 	assert.Zero(t, tracker.Stats().Forgotten)
 }
+
+// A tag whose session the store has no more is worth what a cookie is: its session is born
+// again. And one that is worth nothing any more begins another, with all that it brings.
+func TestATagOutlivesItsRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, strategy := range []revisit.Strategy{revisit.ETag{}, revisit.Cookie{}, nil} {
+			store := newAllStore(t)
+			tracker := newTracker(t, revisit.Config{Strategy: strategy, Store: store})
+			b := newBrowser(tracker.Handler(seen))
+			first := b.get("/")
+			time.Sleep(49 * time.Hour) // unconfirmed sessions last a day
+			again := b.get("/")
+			assert.Equal(t, idOf(first), idOf(again))
+			assert.EqualValues(t, 1, record(t, store, again).Hits)
+			assert.Zero(t, tracker.Stats().Leaked)
+			require.NoError(t, tracker.Forget(t.Context(), parse(t, idOf(first))))
+			delete(b.tags, "/?utm_campaign=spring")
+			b.tags["/?utm_campaign=spring"] = b.tags["/"]
+			other := b.get("/?utm_campaign=spring")
+			require.Equal(t, "new", viaOf(other))
+			r := record(t, store, other)
+			assert.EqualValues(t, 1, r.Hits)
+			require.Len(t, r.Touches, 1)
+			assert.Equal(t, "spring", r.Touches[0].Campaign)
+		}
+	})
+}

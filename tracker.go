@@ -32,8 +32,8 @@ type Config struct {
 
 	// Bot says whether a request is that of a crawler, a previewer of links or another
 	// robot. Those get no session and no token; tags that they present are translated.
-	// It is called once for each request with any other permission than Unasked and
-	// Deny, by many at a time. Default IsBot.
+	// It is called once for each request with any other permission than Deny, by many at a
+	// time. Default IsBot.
 	Bot func(*http.Request) bool
 
 	// ClientAddr returns the address of the client behind a request; one that is not
@@ -335,7 +335,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v.context = visitContext{r.Context(), v}
 	v.carriers = v.few[:0]
 	v.response = response{ResponseWriter: w, v: v}
-	if v.permission > Deny && t.bot(r) {
+	if v.permission != Deny && t.bot(r) {
 		v.permission, v.bot = Unasked, true
 	}
 	v.classify()
@@ -475,7 +475,7 @@ func (t *Tracker) recognise(v *Visit) {
 			t.stats.recognised(via)
 			v.open(record.ID, via, &record)
 			v.replaceStored()
-			v.rememberVisit(record)
+			v.rememberVisit(&record)
 			return
 		}
 		forgotten = errors.Is(err, ErrForgotten)
@@ -503,8 +503,12 @@ func (t *Tracker) recognise(v *Visit) {
 	}
 	if v.like != nil && silent == nil {
 		begin := time.Now()
-		if silent = t.match(v); silent == nil && !strong && t.resume(v, begin, &change) {
+		err := t.match(v, strong)
+		if err == nil && !strong && t.resume(v, begin, &change) {
 			return
+		}
+		if !strong { // which does not hang on a hint that comes too late
+			silent = err
 		}
 	}
 	if strong || v.startsWeak() {
@@ -546,7 +550,9 @@ func (t *Tracker) resume(v *Visit, begin time.Time, change *[1]change) bool {
 	if k.strong {
 		t.stats.recognised(k.via)
 		v.weak, v.session.guess = true, true
-		v.open(k.likely.ID, k.via, &k.likely)
+		shown := k.likely
+		shown.Values, shown.Touches, shown.Absorbed = nil, nil, nil // which are the visitor's own
+		v.open(shown.ID, k.via, &shown)
 		return true
 	}
 	record, via, err := t.arrive(v, []claim{{id: k.likely.ID, via: k.via}}, change, t.ledger.left(begin))
@@ -803,7 +809,12 @@ func (v *Visit) giveBack(r *http.Request) {
 // cleared: with this response, if its header is looked at (always under ETag,
 // and where a carrier was about to be written), else with the next one. The
 // Session that the handler has goes on showing what was; its Set returns
-// ErrForgotten. One that the request only looks like is not forgotten: ErrGuess. If consent stays, the next page begins a new session.
+// ErrForgotten. One that the request only looks like is not forgotten: ErrGuess. If
+// consent stays, the next page begins a new session.
+//
+// A session that is not there gets a tombstone, too: its token may be around. It returns
+// ErrNotFound for an ID that no session can have, as the zero one. Record.Likely of other
+// sessions may still name the ID, without anything that it leads to.
 //
 // An error means that the session may still be there: try again. Forget gives
 // up after twenty times Config.StoreTimeout.
@@ -814,6 +825,9 @@ func (t *Tracker) Forget(ctx context.Context, id ID) error {
 	}
 	if v != nil && v.session.guess {
 		return fmt.Errorf("revisit: forget %v: %w", id, ErrGuess)
+	}
+	if id.derived() || id.IsZero() { // no session, and what is kept there is not to go
+		return fmt.Errorf("revisit: forget %v: %w", id, ErrNotFound)
 	}
 	if err := t.forget(ctx, id, forgetLimit*t.ledger.timeout); err != nil {
 		return fmt.Errorf("revisit: forget %v: %w", id, err)

@@ -35,6 +35,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 	"sync/atomic"
 )
 
@@ -42,10 +43,10 @@ import (
 type Hello struct {
 	// JA4 is the fingerprint, as in "t13d1516h2_8daaf6152771_02713d6af862".
 	JA4 string
-	// Raw is what is hashed in it, in the clear: JA4_r.
+	// Raw is what is hashed in it, in the clear: JA4_r. It is cut after 4 KiB.
 	Raw string
 	// Stable is what stays the same from one connection of a browser to the next.
-	// It is no JA4.
+	// It is no JA4. Over 4 KiB it is a hash.
 	Stable string
 }
 
@@ -159,12 +160,21 @@ func Of(info *tls.ClientHelloInfo) *Hello {
 		c += "_" + list(schemes)
 	}
 	lasting := slices.DeleteFunc(slices.Clone(rest), func(e uint16) bool { return slices.Contains(unstable, e) })
+	stable := list(versions) + "_" + list(ciphers) + "_" + list(lasting) + "_" + list(schemes) + "_" + list(groups)
+	if len(stable) > maxText {
+		stable = hash(stable, false)
+	}
+	raw := a + "_" + b + "_" + c
 	return &Hello{
 		JA4:    a + "_" + hash(b, len(ciphers) == 0) + "_" + hash(c, len(extensions) == 0),
-		Raw:    a + "_" + b + "_" + c,
-		Stable: list(versions) + "_" + list(ciphers) + "_" + list(lasting) + "_" + list(schemes) + "_" + list(groups),
+		Raw:    strings.Clone(raw[:min(len(raw), maxText)]),
+		Stable: stable,
 	}
 }
+
+// maxText bounds what is kept of a connection, for as long as it lasts. Those of real
+// clients have some hundred bytes; a hostile ClientHello may have 64 KiB.
+const maxText = 4 << 10
 
 // withoutGrease leaves out the values that clients send for servers to ignore (RFC
 // 8701): 0x0a0a, 0x1a1a and so on. Chrome sends them in the signature algorithms,
@@ -249,11 +259,11 @@ func hash(s string, empty bool) string {
 func FromProxy(next http.Handler, field string, proxies ...netip.Prefix) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		remote, err := netip.ParseAddrPort(r.RemoteAddr)
-		lines := r.Header.Values(field)
-		if err == nil && len(lines) == 1 && form.MatchString(lines[0]) &&
-			slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(remote.Addr().Unmap()) }) {
-			s := new(slot)
-			s.hello.Store(&Hello{JA4: lines[0]})
+		if err == nil && slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(remote.Addr().Unmap()) }) {
+			s := new(slot) // also an empty one: the handshake of this connection is the proxy's
+			if lines := r.Header.Values(field); len(lines) == 1 && form.MatchString(lines[0]) {
+				s.hello.Store(&Hello{JA4: lines[0]})
+			}
 			r = r.WithContext(context.WithValue(r.Context(), slotKey{}, s))
 		}
 		next.ServeHTTP(w, r)
