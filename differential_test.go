@@ -150,7 +150,7 @@ type step struct {
 	kind      int
 }
 
-var ranges = []string{"", "bytes=0-4", "bytes=10-", "bytes=-3", "bytes=1-2,5-6", "bytes=900-", "nonsense"}
+var ranges = []string{"", "bytes=0-4", "bytes=10-", "bytes=-3", "bytes=1-2,5-6", "bytes=900-", "nonsense", "items=0-3"}
 
 var kinds = []kind{typed, link, image, fetch, bare, embedded, clickFrom}
 

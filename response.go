@@ -64,6 +64,7 @@ func (b *heldBody) hash(h http.Header) string {
 		b.body = append(b.body, headerValue(h, name)...)
 		b.body = append(b.body, 0)
 	}
+	b.body = strconv.AppendInt(b.body, int64(n), 10) // or a body could end like a header
 	text := hashText(markHash, b.body)
 	b.body = b.body[:n]
 	return text
@@ -96,7 +97,23 @@ type (
 	hijacker      struct{ *response }
 	flushHijacker struct{ *response }
 	flushPusher   struct{ *response }
+
+	// The server's writer of HTTP/1.1 and of HTTP/2, which some frameworks ask for without
+	// looking: gin's Stream does.
+	serverWriter   struct{ flushHijacker }
+	serverWriterH2 struct{ flushPusher }
 )
+
+// closeNotifier is http.CloseNotifier, which is deprecated, and asked for all the same.
+type closeNotifier interface{ CloseNotify() <-chan bool }
+
+func (w serverWriter) CloseNotify() <-chan bool {
+	return w.ResponseWriter.(closeNotifier).CloseNotify()
+}
+
+func (w serverWriterH2) CloseNotify() <-chan bool {
+	return w.ResponseWriter.(closeNotifier).CloseNotify()
+}
 
 func (w flusher) Flush()       { _ = w.FlushError() }
 func (w flushHijacker) Flush() { _ = w.FlushError() }
@@ -114,7 +131,12 @@ func (w *response) hook() http.ResponseWriter {
 	_, flush := w.ResponseWriter.(http.Flusher)
 	hijack := reaches[http.Hijacker](w.ResponseWriter)
 	_, push := w.ResponseWriter.(http.Pusher)
+	_, notify := w.ResponseWriter.(closeNotifier)
 	switch {
+	case flush && hijack && notify:
+		return serverWriter{flushHijacker{w}}
+	case flush && push && notify:
+		return serverWriterH2{flushPusher{w}}
 	case flush && hijack:
 		return flushHijacker{w}
 	case flush && push:
@@ -185,7 +207,7 @@ func (w *response) release(done bool) error {
 	w.held = nil
 	h := w.Header()
 	trailers := held.restore(h)
-	if done {
+	if done && (held.declared < 0 || len(held.body) == held.declared) { // else it was broken off
 		held.hashed = held.hash(h)
 		w.v.whole = held
 	}
@@ -209,6 +231,9 @@ func (w *response) release(done bool) error {
 }
 
 func (w *response) Write(p []byte) (int, error) {
+	if w.hijacked {
+		return w.ResponseWriter.Write(p) // which says so
+	}
 	if held, err := holdBack(w, p); held || err != nil {
 		return len(p), err
 	}
@@ -217,6 +242,9 @@ func (w *response) Write(p []byte) (int, error) {
 
 // WriteString spares io.WriteString a copy.
 func (w *response) WriteString(s string) (int, error) {
+	if w.hijacked {
+		return io.WriteString(w.ResponseWriter, s)
+	}
 	if held, err := holdBack(w, s); held || err != nil {
 		return len(s), err
 	}
@@ -315,12 +343,21 @@ func (w *response) finish() {
 	if w.hijacked {
 		return
 	}
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
 	if w.held != nil {
 		w.release(true) // an error is the connection's, as for the server's own buffer
 	}
+	if w.status != 0 {
+		return
+	}
+	// Nothing was written, so the server will answer 200 with nothing in it, and our header;
+	// or who stands further out answers: frameworks write the errors of their handlers
+	// there. So the status is left open, and nobody is told that he has this page already.
+	w.v.resent = true
+	if limit := w.v.holdLimit; limit > 0 {
+		w.v.whole = hold(w.Header(), -1)
+		w.v.whole.hashed = w.v.whole.hash(w.Header())
+	}
+	w.v.attach(w.Header(), http.StatusOK)
 }
 
 // attach gives the strategy its turn, once.

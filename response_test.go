@@ -264,7 +264,8 @@ func TestTheHandlerDoesNotNotice(t *testing.T) {
 			_, flush := w.(http.Flusher)
 			_, hijack := w.(http.Hijacker)
 			_, push := w.(http.Pusher)
-			fmt.Fprint(w, flush, hijack, push)
+			_, notify := w.(interface{ CloseNotify() <-chan bool })
+			fmt.Fprint(w, flush, hijack, push, notify)
 		},
 	}
 	strategies := map[string]revisit.Strategy{"cookie": revisit.Cookie{}, "etag": revisit.ETag{}, "hybrid": nil}
@@ -544,4 +545,53 @@ func TestTheContextIsTheServers(t *testing.T) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
 	assert.NotEmpty(t, w.Header().Get("Etag"), "a client that goes away has been here all the same")
+}
+
+// What stands further out may answer where the handler has written nothing: nobody has
+// decided the status for it, and no condition is met by what was not there.
+func TestWhoStandsFurtherOutMayAnswer(t *testing.T) {
+	for name, strategy := range map[string]revisit.Strategy{"cookie": revisit.Cookie{}, "etag": revisit.ETag{}, "hybrid": nil} {
+		status := http.StatusServiceUnavailable
+		inner := newTracker(t, revisit.Config{Strategy: strategy}).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		b := newBrowser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			inner.ServeHTTP(w, r)
+			http.Error(w, "later", status)
+		}))
+		first := b.get("/")
+		assert.Equal(t, status, first.StatusCode, name)
+		status = http.StatusNotFound
+		assert.Equal(t, status, b.get("/", typed, header("If-None-Match", first.Header.Get("Etag"))).StatusCode, name)
+
+		b = newBrowser(inner) // and if nobody does, it is an empty page, with all that rides on one
+		assert.True(t, hasToken(b.get("/")), name)
+		assert.Equal(t, http.StatusOK, b.get("/").StatusCode, name)
+	}
+}
+
+// A body that was broken off is no page that a client has.
+func TestABrokenOffBodyIsNotHashed(t *testing.T) {
+	b := newBrowser(newTracker(t, revisit.Config{Strategy: revisit.ETag{}}).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "50")
+		io.WriteString(w, "hello")
+	})))
+	b.get("/")
+	assert.Equal(t, http.StatusOK, b.get("/").StatusCode)
+}
+
+// A connection that was taken over is not written to.
+func TestNothingIsWrittenAfterHijack(t *testing.T) {
+	errs := make(chan error, 1)
+	server := httptest.NewServer(newTracker(t, revisit.Config{}).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		assert.NoError(t, err)
+		_, err = io.WriteString(w, "late")
+		errs <- err
+		conn.Close()
+	})))
+	defer server.Close()
+	resp, err := http.Get(server.URL)
+	if err == nil {
+		resp.Body.Close()
+	}
+	assert.ErrorIs(t, <-errs, http.ErrHijacked)
 }

@@ -622,6 +622,21 @@ func TestAHashSpeaksForTheContentTypeToo(t *testing.T) {
 	assert.Equal(t, http.StatusOK, b.get("/").StatusCode)
 }
 
+// Nor can a body end like a header.
+func TestABodyIsNoHeader(t *testing.T) {
+	pages := [][2]string{{"text/plain", "hello "}, {"", "hello text/plain"}}
+	n := 0
+	b := newBrowser(newTracker(t, revisit.Config{Strategy: revisit.ETag{}}).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if pages[n][0] != "" {
+			w.Header().Set("Content-Type", pages[n][0])
+		}
+		io.WriteString(w, pages[n][1])
+	})))
+	b.get("/")
+	n = 1
+	assert.Equal(t, http.StatusOK, b.get("/").StatusCode)
+}
+
 // Parts with different strong tags must not be put together (RFC 9110, section
 // 15.3.7.3), so a resumed download keeps its tag whatever became of the session.
 func TestAResumedDownloadKeepsItsTagAfterAMerge(t *testing.T) {
