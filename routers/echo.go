@@ -8,16 +8,18 @@ import (
 	"github.com/revisit-go/revisit"
 )
 
-// echoRouter has the Tracker as a middleware, by echo's own adapter.
+// echoRouter has the Tracker around the whole of echo, which writes the errors of its
+// handlers behind its middlewares: one by echo.WrapMiddleware would have to decide what
+// rides on a response before there is one.
 func echoRouter(tracker *revisit.Tracker) http.Handler {
 	e := echo.New()
-	e.Use(echo.WrapMiddleware(tracker.Handler))
 	e.GET("/products/:id", func(c *echo.Context) error {
 		product(c.Response(), c.Request(), c.Param("id"))
 		return nil
 	})
 	e.GET("/events", echo.WrapHandler(http.HandlerFunc(events)))
 	e.GET("/upgrade", echo.WrapHandler(http.HandlerFunc(upgrade)))
+	e.GET("/gone", func(*echo.Context) error { return echo.NewHTTPError(http.StatusGone, "sold out for good") })
 	e.Any("/revisit/*", echo.WrapHandler(tracker.Beacon()))
-	return e
+	return tracker.Handler(e)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/labstack/echo/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -59,6 +60,11 @@ func TestEveryRouter(t *testing.T) {
 				again := get(t, server.URL+"/products/7", "If-None-Match", tag, "Accept-Encoding", encoding)
 				assert.Equal(t, 304, again.StatusCode, "by tag: %s", tag)
 				assert.Equal(t, id, again.Header.Get("X-Session-Id"), "by tag: %s", tag)
+
+				nothing := get(t, server.URL+"/nosuch", "Accept-Encoding", encoding)
+				assert.Equal(t, 404, nothing.StatusCode)
+				assert.Empty(t, nothing.Cookies())
+				assert.Empty(t, nothing.Header.Get("Etag"))
 
 				// Flush: the event comes while the handler goes on.
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -159,6 +165,52 @@ func TestProceduresKnowTheVisitor(t *testing.T) {
 	require.True(t, stream.Receive(), "the first message comes while the procedure goes on")
 	assert.Equal(t, "in stock", stream.Msg().Value)
 	assert.Equal(t, id, stream.ResponseHeader().Get("X-Session-Id"))
+}
+
+// What a framework makes of an error is the visitor's to see, as without a Tracker.
+func TestErrorsStayErrors(t *testing.T) {
+	for _, middleware := range []bool{false, true} {
+		tracker, err := revisit.New(config())
+		require.NoError(t, err)
+		defer tracker.Close()
+		site := echoRouter(tracker)
+		if middleware { // not as we recommend it
+			e := echo.New()
+			e.Use(echo.WrapMiddleware(tracker.Handler))
+			e.GET("/gone", func(*echo.Context) error { return echo.NewHTTPError(http.StatusGone, "sold out for good") })
+			site = e
+		}
+		server := httptest.NewServer(site)
+		defer server.Close()
+		gone := get(t, server.URL+"/gone")
+		assert.Equal(t, http.StatusGone, gone.StatusCode)
+		again := get(t, server.URL+"/gone", "If-None-Match", gone.Header.Get("Etag"))
+		assert.Equal(t, http.StatusGone, again.StatusCode, "never a 304")
+		if !middleware {
+			assert.Empty(t, gone.Header.Get("Etag"))
+			assert.Empty(t, gone.Cookies())
+		}
+	}
+}
+
+// gin's own way to stream, which asks for more of the writer than the others.
+func TestGinStreams(t *testing.T) {
+	tracker, err := revisit.New(config())
+	require.NoError(t, err)
+	defer tracker.Close()
+	server := httptest.NewServer(ginRouter(tracker))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/stream", nil)
+	require.NoError(t, err)
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	line, err := bufio.NewReader(resp.Body).ReadString('\n')
+	require.NoError(t, err)
+	assert.Equal(t, "event:message\n", line)
+	assert.NotEmpty(t, resp.Header.Get("X-Session-Id"))
 }
 
 // Each router is in the documentation, and each that is there is here.

@@ -9,6 +9,11 @@ const server = http.createServer((request, response) => {
 		response.write("data: in stock\n\n");
 		return;
 	}
+	if (request.url === "/nosuch") {
+		response.writeHead(404);
+		response.end();
+		return;
+	}
 	const tag = `"${request.url.length}"`;
 	response.setHeader("ETag", tag);
 	if (request.headers["if-none-match"] === tag) {
