@@ -119,6 +119,9 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	way, _ := strconv.Atoi(r.FormValue("way"))
+	if r.FormValue("private") != "" {
+		way = 1
+	}
 	for name, lines := range ways[way] {
 		h[name] = lines
 	}

@@ -226,8 +226,12 @@ func TestACacheChangesNothing(t *testing.T) {
 						a = end(t, clients[0][(j+1)%3], path, encoding, 0)
 						b = end(t, clients[1][(j+1)%3], path, encoding, 0)
 					}
-					if b.status == http.StatusNotModified {
+					if b.status == http.StatusOK && b.header == nil {
 						notModified++
+					}
+					assert.Equal(t, a.status, b.status, "%v, request %d, kind %d", ways[way], i, kind)
+					if a.header != nil && b.header != nil {
+						assert.Equal(t, a.header, b.header, "%v, request %d, kind %d", ways[way], i, kind)
 					}
 					if a.body == b.body {
 						continue
@@ -242,10 +246,54 @@ func TestACacheChangesNothing(t *testing.T) {
 	}
 }
 
-// An ending is what a client has after a request.
+// A cache must not keep what was meant for one client's condition: neither for a tag that
+// somebody has made up, nor for one that was given out while the page was private.
+func TestATagPoisonsNoCache(t *testing.T) {
+	const private, public = 1, 11
+	each(t, func(t *testing.T, p proxy) {
+		if !p.cache {
+			return // it has nothing to be poisoned
+		}
+		for i, path := range []string{"/tagged", "/dated", "/plain"} {
+			o := newOrigin(t, revisit.ETag{}, nil)
+			address := p.start(t, o.address)
+			attacker, victim := newClient("attacker", address), newClient("victim", address)
+			url := query(path, public)
+			tag := strings.Repeat("A", 43) + []string{"~v0~", "~~mX~", "~~hX~"}[i]
+			attacker.do(t, "GET", url, "identity", "If-None-Match", `"`+tag+`"`, "If-Modified-Since", modified(0).Format(http.TimeFormat), "X-Consent", "no")
+			resp, body := victim.do(t, "GET", url, "identity")
+			assert.Equal(t, 200, resp.StatusCode, "%s: a made-up tag", path)
+			assert.Equal(t, content(path, 0), body, path)
+
+			visitor, stranger := newClient("visitor", address), newClient("stranger", address)
+			url += "&then=public"
+			first, _ := visitor.do(t, "GET", url+"&private=yes", "identity")
+			visitor.do(t, "GET", url, "identity", "If-None-Match", first.Header.Get("Etag"), "If-Modified-Since", first.Header.Get("Last-Modified"))
+			resp, body = stranger.do(t, "GET", url, "identity")
+			assert.Equal(t, 200, resp.StatusCode, "%s: a tag from before", path)
+			assert.Equal(t, content(path, 0), body, path)
+		}
+	})
+}
+
+// An ending is what a client has after a request: a 304 is the 200 that it has stored.
 type ending struct {
 	status int
 	body   string
+	header http.Header
+}
+
+// kept are the fields that a cache and a wrapper have to leave as they are.
+var kept = []string{"Content-Type", "Content-Language", "Vary"}
+
+func keptOf(h http.Header) http.Header {
+	of := make(http.Header)
+	for _, name := range kept {
+		if lines := h.Values(name); len(lines) > 0 {
+			of[name] = lines
+		}
+	}
+	return of
 }
 
 // end sends a request of one of several kinds, and returns what the client ends up with.
@@ -267,12 +315,20 @@ func end(t *testing.T, c *client, path, encoding string, kind int) ending {
 		}
 	case 2:
 		resp, _ = c.do(t, "HEAD", path, encoding)
-		return ending{resp.StatusCode, ""}
+		if resp.StatusCode == http.StatusNotModified {
+			return ending{http.StatusOK, "", nil}
+		}
+		of := keptOf(resp.Header)
+		of.Del("Vary") // that of a cache which compresses, if it has asked for the body
+		return ending{resp.StatusCode, "", of}
 	default:
 		resp, body = c.do(t, "GET", path, encoding)
 	}
-	if resp.StatusCode == http.StatusNotModified {
-		body = have.body
+	switch resp.StatusCode {
+	case http.StatusNotModified:
+		return ending{http.StatusOK, have.body, nil}
+	case http.StatusPartialContent:
+		return ending{http.StatusOK, body, nil}
 	}
-	return ending{resp.StatusCode, body}
+	return ending{resp.StatusCode, body, keptOf(resp.Header)}
 }
