@@ -3,9 +3,11 @@
 package migrate
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/alexedwards/scs/v2"
+	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
 
 	"github.com/revisit-go/revisit"
@@ -20,7 +22,12 @@ func FromSCS(manager *scs.SessionManager) func(*http.Request) (string, error) {
 		}
 		ctx, err := manager.Load(r.Context(), cookie.Value)
 		if err != nil {
-			return "", err // its store is away: ask again
+			// Its store is away: ask again. Or it has the session, with values of types that
+			// this program has not registered with encoding/gob.
+			if _, found, finds := manager.Store.Find(cookie.Value); finds == nil && found {
+				return cookie.Value, nil
+			}
+			return "", err
 		}
 		return manager.Token(ctx), nil // "" for a token that the store does not have
 	}
@@ -32,8 +39,11 @@ func FromSCS(manager *scs.SessionManager) func(*http.Request) (string, error) {
 func FromGorilla(store sessions.Store, name, key string) func(*http.Request) (string, error) {
 	return func(r *http.Request) (string, error) {
 		session, err := store.Get(r, name) // which checks the signature
+		if bad := securecookie.Error(nil); errors.As(err, &bad) && bad.IsDecode() {
+			return "", nil // forged, or of another key
+		}
 		if err != nil || session.IsNew {
-			return "", nil // forged, of another key, or none
+			return "", err // what keeps its sessions is away: ask again; or nil, for none
 		}
 		visitor, _ := session.Values[key].(string)
 		return visitor, nil

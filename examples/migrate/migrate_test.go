@@ -1,11 +1,13 @@
 package migrate
 
 import (
+	"errors"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/gorilla/sessions"
@@ -114,4 +116,34 @@ func TestVisitorsAreKept(t *testing.T) {
 			assert.NotEqual(t, id, again)
 		})
 	}
+}
+
+// down is a store of gorilla/sessions that does not answer.
+type down struct{}
+
+func (down) Get(r *http.Request, name string) (*sessions.Session, error) {
+	return sessions.GetRegistry(r).Get(down{}, name)
+}
+
+func (down) New(*http.Request, string) (*sessions.Session, error) {
+	s := sessions.NewSession(down{}, "shop")
+	s.IsNew = true
+	return s, errors.New("connection refused")
+}
+
+func (down) Save(*http.Request, http.ResponseWriter, *sessions.Session) error { return nil }
+
+// While the other library's store does not answer, nobody is taken for somebody new; and
+// a session that cannot be read any more is a session.
+func TestWhoCannotBeAskedNow(t *testing.T) {
+	r := httptest.NewRequest("GET", "/", nil)
+	_, err := FromGorilla(down{}, "shop", "visitor")(r)
+	assert.ErrorContains(t, err, "refused")
+
+	manager := scs.New()
+	require.NoError(t, manager.Store.Commit("token", []byte("not what this program has registered"), time.Now().Add(time.Hour)))
+	r.AddCookie(&http.Cookie{Name: manager.Cookie.Name, Value: "token"})
+	value, err := FromSCS(manager)(r)
+	require.NoError(t, err)
+	assert.Equal(t, "token", value)
 }
