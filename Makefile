@@ -33,6 +33,7 @@ deps: ## what the tests need of Debian's packages
 check:
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
 	@set -e; for m in $(MODULES); do echo "vet, staticcheck, tidy: $$m"; (cd $$m && $(GO) vet ./... && $(STATICCHECK) ./... && $(GO) mod tidy -diff); done
+	cd tools && $(GO) mod tidy -diff
 	@out=$$($(GO) list -deps . | grep -E '^[^/]+\.[^/]+/' | grep -vE '^github.com/revisit-go/revisit(/ja4)?$$' || true); \
 		test -z "$$out" || { echo "the root package imports more than the standard library: $$out"; exit 1; }
 

@@ -243,15 +243,29 @@ func testNames(t *testing.T) map[string]bool {
 	return names
 }
 
+// partsOf are the files that name the parts of a test.
+var partsOf = map[string]string{
+	"TestRecognisedBehind": "e2e/proxies/servers_test.go", "TestNoTokenLeaks": "e2e/proxies/servers_test.go", "TestACacheChangesNothing": "e2e/proxies/servers_test.go",
+	"TestEveryRouter": "routers/main.go", "TestEveryProtocol": "e2e/protocols_test.go",
+}
+
 // Each test that a page names is there; and each row of the tables of http.md and
 // deploy.md names one.
 func TestDocumentedTestsExist(t *testing.T) {
 	names := testNames(t)
 	n := 0
 	for _, page := range pages(t) {
-		for _, m := range regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)").FindAllStringSubmatch(read(t, page), -1) {
+		for _, m := range regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)(?:/([^`]+))?`").FindAllStringSubmatch(read(t, page), -1) {
 			n++
 			assert.True(t, names[m[1]], "%s: there is no %s", page, m[1])
+			if m[2] == "" {
+				continue
+			}
+			// A part of a test is named by what the test goes through.
+			file, ok := partsOf[m[1]]
+			if assert.True(t, ok, "%s: %s has no parts that this test knows of", page, m[1]) {
+				assert.Contains(t, read(t, file), `"`+m[2]+`"`, "%s: there is no %s/%s", page, m[1], m[2])
+			}
 		}
 	}
 	assert.Greater(t, n, 200)
