@@ -41,7 +41,7 @@ type Model struct {
 // String returns the name of the model, as in "position based".
 func (m Model) String() string {
 	if m.lookBack > 0 {
-		return fmt.Sprintf("%s, within %v", m.name, m.lookBack)
+		return m.name + ", within " + spell(m.lookBack)
 	}
 	return m.name
 }
@@ -95,7 +95,7 @@ func TimeDecay(halfLife time.Duration) Model {
 	if halfLife <= 0 {
 		panic(fmt.Sprintf("attribution: TimeDecay: the half-life is %v", halfLife))
 	}
-	return Model{name: fmt.Sprintf("time decay, %v", halfLife), weigh: func(touches []revisit.Touch, at time.Time) []float64 {
+	return Model{name: "time decay, " + spell(halfLife), weigh: func(touches []revisit.Touch, at time.Time) []float64 {
 		weights := make([]float64, len(touches))
 		youngest := at.Sub(touches[len(touches)-1].Time) // so that nothing comes to 0
 		for i, t := range touches {
@@ -103,6 +103,18 @@ func TimeDecay(halfLife time.Duration) Model {
 		}
 		return weights
 	}}
+}
+
+// spell writes whole days as people do.
+func spell(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d == day:
+		return "1 day"
+	case d%day == 0:
+		return fmt.Sprintf("%d days", d/day)
+	}
+	return d.String()
 }
 
 // Within returns the model with a look-back window: touches that are older than that

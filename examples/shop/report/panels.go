@@ -1,15 +1,17 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 )
 
 // A query of a panel, for its test, which looks at its plan.
 type query struct {
 	text  string
-	index string // that it is to use
+	index string // that it is to use; that of a table's primary key is called by the table
 }
 
 var (
@@ -23,8 +25,8 @@ var (
 
 	leadsQuery = query{`SELECT source, medium, campaign, count(*) FROM leads WHERE at >= ? GROUP BY source, medium, campaign`, "leads_at"}
 
-	creditsQuery = query{`SELECT c.source, c.medium, c.campaign, sum(c.credit), sum(c.cents) FROM credits c JOIN orders o ON o.number = c.number
-		WHERE c.model = ? AND c.day >= ? AND o.paid IS NOT NULL GROUP BY c.source, c.medium, c.campaign`, "credits_model"}
+	creditsQuery = query{`SELECT c.source, c.medium, c.campaign, sum(c.credit), sum(c.cents) FROM orders o JOIN credits c ON c.number = o.number AND c.model = ?
+		WHERE o.paid >= ? GROUP BY c.source, c.medium, c.campaign`, "orders_paid"}
 
 	// Who has not come back has no timeline.
 	ordersQuery = query{`SELECT o.number, coalesce(v.session, ''), o.at, o.paid, o.cents, o.what FROM orders o LEFT JOIN visitors v ON v.session = o.session
@@ -133,7 +135,7 @@ func (r *Report) Summary(ctx context.Context, now time.Time, days int, model str
 	}{
 		{visitsQuery, []any{since}, func(c *Campaign, n float64, _ int64) { c.Visits = int64(n) }, false},
 		{leadsQuery, []any{sinceMilli}, func(c *Campaign, n float64, _ int64) { c.Leads = int64(n) }, false},
-		{creditsQuery, []any{model, since}, func(c *Campaign, n float64, cents int64) { c.Orders, c.Cents = n, cents }, true},
+		{creditsQuery, []any{model, sinceMilli}, func(c *Campaign, n float64, cents int64) { c.Orders, c.Cents = n, cents }, true},
 	} {
 		if err := r.each(ctx, q.query, func(rows *sql.Rows) error {
 			var k key
@@ -153,13 +155,41 @@ func (r *Report) Summary(ctx context.Context, now time.Time, days int, model str
 		}
 	}
 	for _, k := range order {
-		s.Campaigns = append(s.Campaigns, *campaigns[k])
+		if c := campaigns[k]; c.Visits != 0 || c.Leads != 0 || c.Orders != 0 {
+			s.Campaigns = append(s.Campaigns, *c)
+		}
 	}
+	s.Campaigns = most(s.Campaigns)
 	var err error
 	if s.Orders, err = r.orders(ctx, ordersQuery); err != nil {
 		return nil, err
 	}
 	return s, r.db.QueryRowContext(ctx, r.sql(totalsQuery.text), sinceMilli).Scan(&s.Count, &s.Cents)
+}
+
+// maxCampaigns is how many rows the table of campaigns has. Anybody can make up names of
+// campaigns, by opening links that have them.
+const maxCampaigns = 50
+
+// Others is the source of the row of all other campaigns.
+const Others = "…"
+
+// most sorts campaigns by what they have earned, and folds those at the end into one.
+func most(all []Campaign) []Campaign {
+	slices.SortStableFunc(all, func(a, b Campaign) int {
+		return cmp.Or(cmp.Compare(b.Cents, a.Cents), cmp.Compare(b.Visits, a.Visits), cmp.Compare(b.Leads, a.Leads))
+	})
+	if len(all) <= maxCampaigns {
+		return all
+	}
+	others := Campaign{Source: Others}
+	for _, c := range all[maxCampaigns:] {
+		others.Visits += c.Visits
+		others.Leads += c.Leads
+		others.Orders += c.Orders
+		others.Cents += c.Cents
+	}
+	return append(all[:maxCampaigns:maxCampaigns], others)
 }
 
 func (r *Report) each(ctx context.Context, q query, f func(*sql.Rows) error, args ...any) error {
@@ -249,6 +279,10 @@ func (r *Report) Visitor(ctx context.Context, session string) (*Visitor, error) 
 // Name is how a campaign is called for people.
 func Name(source, medium, campaign string) string {
 	switch {
+	case source == Unknown:
+		return "not known"
+	case source == Others:
+		return "all others"
 	case source == "" && campaign == "":
 		return "direct"
 	case source == "":
