@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -43,7 +42,8 @@ func (s *shop) buy(w http.ResponseWriter, r *http.Request) {
 	for _, p := range cart {
 		names = append(names, p.Name)
 	}
-	o := report.Order{Number: "O" + strings.ToUpper(rand.Text()[:8]), At: time.Now(), Cents: int64(total(cart).Cents), What: strings.Join(names, "; ")}
+	// A cart is ordered once, however often the form is sent.
+	o := report.Order{Number: "O" + strings.ToUpper(macOf(s.secret, "order "+cartValue(r))[:10]), At: time.Now(), Cents: int64(total(cart).Cents), What: strings.Join(names, "; ")}
 	var touches []revisit.Touch
 	if v, ok := revisit.FromContext(r.Context()); ok && !v.IsGuess() {
 		o.Session, touches = v.ID.String(), v.Touches()
@@ -53,15 +53,22 @@ func (s *shop) buy(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The order could not be taken. Please try again.", http.StatusServiceUnavailable)
 		return
 	}
-	back := &url.URL{Scheme: "http", Host: r.Host, Path: "/paid", RawQuery: url.Values{"order": {o.Number}, "proof": {s.proof(o.Number)}}.Encode()}
+	back := &url.URL{Scheme: "http", Host: r.Host, Path: "/paid", RawQuery: url.Values{"order": {o.Number}}.Encode()}
 	if r.TLS != nil {
 		back.Scheme = "https"
 	}
-	http.Redirect(w, r, s.provider+"/pay?"+url.Values{"cents": {fmt.Sprint(o.Cents)}, "back": {back.String()}, "mac": {s.proof(back.String())}}.Encode(), http.StatusSeeOther)
+	request := url.Values{"cents": {fmt.Sprint(o.Cents)}, "order": {o.Number}, "back": {back.String()}}
+	request.Set("mac", requestMAC(s.secret, request))
+	http.Redirect(w, r, s.provider+"/pay?"+request.Encode(), http.StatusSeeOther)
 }
 
-// proof is what the provider says that an order was paid by. A real one signs.
-func (s *shop) proof(text string) string { return macOf(s.secret, text) }
+// The shop and the provider share a secret: the shop signs what it asks for, and the
+// provider what was paid. A real one has keys for each.
+func requestMAC(secret []byte, request url.Values) string {
+	return macOf(secret, "asked "+request.Get("cents")+" "+request.Get("order")+" "+request.Get("back"))
+}
+
+func paidMAC(secret []byte, order string) string { return macOf(secret, "paid "+order) }
 
 func macOf(secret []byte, text string) string {
 	mac := hmac.New(sha256.New, secret)
@@ -72,7 +79,7 @@ func macOf(secret []byte, text string) string {
 // paid is where the visitor comes back from the payment provider.
 func (s *shop) paid(w http.ResponseWriter, r *http.Request) {
 	number := r.FormValue("order")
-	if !hmac.Equal([]byte(r.FormValue("proof")), []byte(s.proof(number))) {
+	if !hmac.Equal([]byte(r.FormValue("proof")), []byte(paidMAC(s.secret, number))) {
 		http.Error(w, "That is no proof of payment.", http.StatusForbidden)
 		return
 	}
@@ -94,7 +101,7 @@ func payments(secret []byte) http.Handler {
 	page := template.Must(template.ParseFS(files, "pages/pay.html"))
 	back := func(r *http.Request) (*url.URL, bool) {
 		u, err := url.Parse(r.FormValue("back"))
-		return u, err == nil && hmac.Equal([]byte(r.FormValue("mac")), []byte(macOf(secret, r.FormValue("back"))))
+		return u, err == nil && hmac.Equal([]byte(r.FormValue("mac")), []byte(requestMAC(secret, r.Form)))
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /pay", func(w http.ResponseWriter, r *http.Request) {
@@ -105,7 +112,7 @@ func payments(secret []byte) http.Handler {
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action "+u.Scheme+"://"+u.Host+" 'self'")
-		_ = page.Execute(w, struct{ Back, Cents, Mac string }{r.FormValue("back"), r.FormValue("cents"), r.FormValue("mac")})
+		_ = page.Execute(w, r.Form)
 	})
 	mux.HandleFunc("POST /pay", func(w http.ResponseWriter, r *http.Request) {
 		u, ok := back(r)
@@ -113,6 +120,9 @@ func payments(secret []byte) http.Handler {
 			http.Error(w, "That shop is not known here.", http.StatusBadRequest)
 			return
 		}
+		query := u.Query()
+		query.Set("proof", paidMAC(secret, r.FormValue("order")))
+		u.RawQuery = query.Encode()
 		http.Redirect(w, r, u.String(), http.StatusSeeOther)
 	})
 	return mux

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,18 @@ type dashboard struct {
 	report  *report.Report
 	pages   map[string]*template.Template
 	seeding atomic.Int64 // percent; 100 if nothing is under way
+	madeUp  bool         // a part of it is
+}
+
+// forThisMachine shows a page to who sits here. A real dashboard asks for a login.
+func forThisMachine(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if from, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !from.Addr().Unmap().IsLoopback() {
+			http.Error(w, "The dashboard of this demonstration has no login, so it is shown on the shop's own machine alone.", http.StatusForbidden)
+			return
+		}
+		next(w, r)
+	}
 }
 
 func newDashboard(r *report.Report) *dashboard {
@@ -89,12 +102,6 @@ func (d *dashboard) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The figures are not to be had now.", http.StatusServiceUnavailable)
 		return
 	}
-	slices.SortFunc(s.Campaigns, func(a, b report.Campaign) int {
-		if a.Cents != b.Cents {
-			return int(b.Cents - a.Cents)
-		}
-		return int(b.Visits - a.Visits)
-	})
 	var c series
 	var fresh, again int64
 	for _, day := range s.Days {
@@ -113,18 +120,18 @@ func (d *dashboard) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.render(w, "dashboard", struct {
-		Title       string
-		Days        int
-		Model       string
-		Models      []string
-		Summary     *report.Summary
-		Fresh       int64
-		Again       int64
-		Seeding     int64
-		Figures     template.JS
-		Unfinished  bool
-		ChartsShown bool
-	}{"Dashboard", dashboardDays, model, models, s, fresh, again, d.seeding.Load(), template.JS(figures), d.seeding.Load() < 100, true})
+		Title      string
+		Days       int
+		Model      string
+		Models     []string
+		Summary    *report.Summary
+		Fresh      int64
+		Again      int64
+		Seeding    int64
+		Figures    template.JS
+		Unfinished bool
+		MadeUp     bool
+	}{"Dashboard", dashboardDays, model, models, s, fresh, again, d.seeding.Load(), template.JS(figures), d.seeding.Load() < 100, d.madeUp})
 }
 
 // visitor shows one visitor's timeline.

@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -80,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		Logger: logger,
 		// Nothing is in front of the shop, also where visitors come from this machine.
 		ClientAddr: revisit.Forwarded("X-Forwarded-For"),
-		OwnHosts:   []string{payHost}, // who comes back from paying was not brought by that
+		OwnHosts:   ownHosts(payHost), // who comes back from paying was not brought by that
 	}
 	// A Secure cookie is not kept over plain http, save for development here.
 	cookie := revisit.Cookie{Insecure: isLoopback(host) && !*useTLS}
@@ -109,7 +110,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	default:
 		return fmt.Errorf("-consent %q: want optin, optout or granted", *consent)
 	}
-	dir := *data
+	dir, key := *data, random()
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "shop"); err != nil {
 			return err
@@ -118,13 +119,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
 		defer memory.Close()
 		config.Store = memory
-		config.Keys = [][]byte{random()}
 	} else {
-		key, err := loadKey(dir)
-		if err != nil {
+		if key, err = loadKey(dir); err != nil {
 			return fmt.Errorf("-data: %w", err)
 		}
-		config.Keys = [][]byte{key}
 		// FlushEvery stays 0: each page view is saved before the page is made, and
 		// survives whatever happens to the process.
 		store, err := sqlitestore.Open(filepath.Join(dir, "sessions.db"), sqlitestore.Options{})
@@ -134,8 +132,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		defer store.Close()
 		config.Store = store
 	}
+	config.Keys = [][]byte{key}
 	// The shop's own tables are in a file of their own, as if it had a database already.
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.Join(dir, "shop.db")}).EscapedPath()+
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.Join(dir, "report.db")}).EscapedPath()+
 		"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return err
@@ -163,8 +162,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	s := newShop(tracker, *consent, *strategy)
-	s.report, s.provider, s.secret = books, "http://"+providing.Addr().String(), random()
+	s.report, s.provider, s.secret = books, "http://"+providing.Addr().String(), []byte(macOf(key, "payments"))
 	s.board = newDashboard(books)
+	if s.board.madeUp = *seedDays > 0; s.board.madeUp {
+		s.board.seeding.Store(0)
+	}
 	server := &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -195,9 +197,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			logger.Error("the made-up history is not whole", "error", err)
 		}
 	}()
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		housekeeping(ctx, tracker, books, logger)
+	}()
 	defer func() {
 		stop()
 		<-seeded
+		<-kept
 	}()
 	select {
 	case err := <-served:
@@ -213,9 +221,36 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return tracker.Close()
 }
 
+// housekeeping does what nobody's request does: it tells of merges whose visitors do not
+// come again, and deletes what is older than the sessions are kept.
+func housekeeping(ctx context.Context, tracker *revisit.Tracker, books *report.Report, logger *slog.Logger) {
+	const retention = 761 * 24 * time.Hour // Config.Retention's default
+	for {
+		if err := tracker.TellMerges(ctx); err != nil && ctx.Err() == nil {
+			logger.Warn("merges were not told of", "error", err)
+		}
+		if err := books.Expire(ctx, time.Now().Add(-retention)); err != nil && ctx.Err() == nil {
+			logger.Warn("what is too old is not deleted", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Hour):
+		}
+	}
+}
+
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// ownHosts has no IPv6 addresses: those are no host names, and the shop's own anyway.
+func ownHosts(host string) []string {
+	if strings.Contains(host, ":") {
+		return nil
+	}
+	return []string{host}
 }
 
 func random() []byte {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,6 +19,7 @@ type seeder struct {
 	store  revisit.Store
 	report *report.Report
 	rand   *rand.Rand
+	prefix string // of numbers, by the day that it was made up
 	number int
 }
 
@@ -40,6 +42,7 @@ var seedSources = []struct {
 func seed(ctx context.Context, store revisit.Store, r *report.Report, now time.Time, days int, progress func(percent int)) error {
 	s := &seeder{store: store, report: r, rand: rand.New(rand.NewPCG(20261122, uint64(days)))}
 	begin := now.Truncate(24*time.Hour).AddDate(0, 0, -days)
+	s.prefix = begin.Format("0102")
 	type planned struct {
 		record revisit.Record
 		next   time.Time
@@ -81,11 +84,10 @@ func seed(ctx context.Context, store revisit.Store, r *report.Report, now time.T
 		if i%100 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := store.Save(ctx, p.record, 0); err != nil {
+		if err := store.Save(ctx, p.record, 0); err != nil && !errors.Is(err, revisit.ErrConflict) { // of an attempt that was broken off
 			return err
 		}
 	}
-	progress(100)
 	return nil
 }
 
@@ -94,20 +96,25 @@ func (s *shop) seed(ctx context.Context, store revisit.Store, days int, out io.W
 	if days <= 0 {
 		return nil
 	}
+	defer s.board.seeding.Store(100)
 	now, err := s.report.Summary(ctx, time.Now(), dashboardDays, "")
 	if err != nil || len(now.Campaigns) > 0 {
 		return err
 	}
-	s.board.seeding.Store(0)
-	defer s.board.seeding.Store(100)
 	last := -10
-	return seed(ctx, store, s.report, time.Now(), days, func(percent int) {
+	progress := func(percent int) {
 		s.board.seeding.Store(int64(percent))
 		if percent/10 > last/10 || percent == 0 && last < 0 {
 			fmt.Fprintf(out, "Making up %d days of history: %d %%\n", days, percent)
 			last = percent
 		}
-	})
+	}
+	// All or nothing: what was broken off is made up again at the next start.
+	if err := s.report.All(ctx, func(r *report.Report) error { return seed(ctx, store, r, time.Now(), days, progress) }); err != nil {
+		return err
+	}
+	progress(100)
+	return nil
 }
 
 // id is one of the time at.
@@ -145,14 +152,14 @@ func (s *seeder) visit(ctx context.Context, r *revisit.Record, at time.Time) err
 	switch x := s.rand.IntN(100); {
 	case x < 4+2*int(min(r.Visits, 4)): // who comes again buys more
 		p := products[s.rand.IntN(len(products))]
-		o := report.Order{Number: fmt.Sprintf("S%05d", s.number), Session: r.ID.String(), At: r.LastHit, Cents: int64(p.Cents), What: p.Name}
+		o := report.Order{Number: fmt.Sprintf("S%s-%04d", s.prefix, s.number), Session: r.ID.String(), At: r.LastHit, Cents: int64(p.Cents), What: p.Name}
 		if err := s.report.Order(ctx, o, r.Touches); err != nil {
 			return err
 		}
 		_, err := s.report.Paid(ctx, o.Number, o.At.Add(time.Minute))
 		return err
 	case x < 20:
-		return s.report.Lead(ctx, fmt.Sprintf("SL%05d", s.number), r.ID.String(), r.Touches[len(r.Touches)-1], r.LastHit)
+		return s.report.Lead(ctx, fmt.Sprintf("SL%s-%04d", s.prefix, s.number), r.ID.String(), r.Touches[len(r.Touches)-1], r.LastHit)
 	}
 	return nil
 }

@@ -104,8 +104,8 @@ func (s *shop) routes() http.Handler {
 	all := http.NewServeMux()
 	all.Handle("/", s.tracker.Handler(showSession(pages)))
 	all.Handle("/revisit/", s.tracker.Beacon())
-	all.HandleFunc("GET /dashboard", s.board.serve)
-	all.HandleFunc("GET /dashboard/visitor/{id}", s.board.visitor)
+	all.HandleFunc("GET /dashboard", forThisMachine(s.board.serve))
+	all.HandleFunc("GET /dashboard/visitor/{id}", forThisMachine(s.board.visitor))
 	all.HandleFunc("GET /static/dashboard.js", file("pages/dashboard.js"))
 	all.HandleFunc("GET /static/vendor/chart.umd.min.js", file("pages/vendor/chart.umd.min.js"))
 	all.HandleFunc("GET /about", file("pages/about.html"))
@@ -119,7 +119,7 @@ func (s *shop) routes() http.Handler {
 // watches, and keeps such an answer out of shared caches.
 func showSession(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if v, ok := revisit.FromContext(r.Context()); ok {
+		if v, ok := revisit.FromContext(r.Context()); ok && !v.IsGuess() {
 			w.Header().Set("Cache-Control", "private, no-cache")
 			w.Header().Set("X-Session-Id", v.ID.String())
 			w.Header().Set("X-Session-Via", v.Via)
@@ -207,13 +207,19 @@ func (s *shop) missing(w http.ResponseWriter, r *http.Request) {
 // The cart is the shop's own cookie: it needs no consent, because the visitor
 // has asked for it, and it has nothing to do with recognising anybody.
 
-func cartOf(r *http.Request) []product {
+// cartValue is the cookie of the cart: a name that it was given at random, and what is in
+// it, with points between.
+func cartValue(r *http.Request) string {
 	c, err := r.Cookie(cartCookie)
 	if err != nil {
-		return nil
+		return ""
 	}
+	return c.Value
+}
+
+func cartOf(r *http.Request) []product {
 	var cart []product
-	for sku := range strings.SplitSeq(c.Value, ".") {
+	for sku := range strings.SplitSeq(cartValue(r), ".") {
 		if p, ok := find(sku); ok && len(cart) < 20 {
 			cart = append(cart, p)
 		}
@@ -235,11 +241,15 @@ func (s *shop) addToCart(w http.ResponseWriter, r *http.Request) {
 		s.missing(w, r)
 		return
 	}
-	var skus []string
-	for _, have := range append(cartOf(r), p) {
-		skus = append(skus, have.SKU)
+	name, _, ok := strings.Cut(cartValue(r), ".")
+	if !ok || len(name) != len(rand.Text()) {
+		name = rand.Text()
 	}
-	setCookie(w, cartCookie, strings.Join(skus, "."), 0)
+	parts := []string{name}
+	for _, have := range append(cartOf(r), p) {
+		parts = append(parts, have.SKU)
+	}
+	setCookie(w, cartCookie, strings.Join(parts, "."), 0)
 	http.Redirect(w, r, "/cart", http.StatusSeeOther)
 }
 
@@ -285,7 +295,7 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 	var rows []row
 	var touches []revisit.Touch
 	var merged []revisit.Absorbed
-	if v, ok := revisit.FromContext(r.Context()); ok {
+	if v, ok := revisit.FromContext(r.Context()); ok && !v.IsGuess() {
 		record := v.Record()
 		add := func(name string, value any) { rows = append(rows, row{name, fmt.Sprint(value)}) }
 		add("Your session", v.ID)
@@ -302,7 +312,7 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 		}
 		touches, merged = v.Touches(), record.Absorbed
 		if !record.Likely.IsZero() {
-			add("Looks like", record.Likely.String()+" (no more than a guess)")
+			add("Looks like", "somebody who was here before (no more than a guess)")
 		}
 	}
 	var hello *ja4.Hello // of the connection, with -tls

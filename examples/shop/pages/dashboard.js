@@ -35,6 +35,4 @@
   };
   draw();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  const model = document.getElementById("model");
-  model.addEventListener("change", () => model.form.submit());
 })();
