@@ -166,6 +166,11 @@ func (t *Tracker) serveForget(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "That did not work. Please try again.", http.StatusServiceUnavailable)
 		return
 	}
+	if v := t.visit(r.Context()); !v.spoke && r.PostFormValue(fieldName) != "" {
+		// Field's ticket is of another network or browser, so nobody knows whose it is.
+		http.Error(w, "This form is too old. Please open the page again.", http.StatusConflict)
+		return
+	}
 	// The pages that hold a tag go, too, where the browser obeys. What stays is
 	// worth nothing: a tombstone has its session.
 	w.Header().Set("Clear-Site-Data", `"cache"`)

@@ -879,6 +879,16 @@ func TestForgetByTheBeacon(t *testing.T) {
 	assert.Equal(t, "/lead?x=y", resp.Header.Get("Location"))
 	assert.True(t, record(t, store, second).Forgotten)
 	assert.Equal(t, 204, newBrowser(b.handler).do("POST", "/revisit/forget", fetch).StatusCode, "nobody to be forgotten")
+
+	// Whose form it was cannot be said from another network: that is no success.
+	d := lookalike(b.handler, "198.51.100.7:1")
+	d.keepsNothing = false
+	third := d.get("/lead")
+	clear(d.cookies)
+	d.address = "203.0.113.9:1"
+	form := url.Values{"revisit": {fieldOf.FindStringSubmatch(d.bodies["/lead"])[1]}}
+	assert.Equal(t, 409, d.post("/revisit/forget", form, posted).StatusCode)
+	assert.False(t, record(t, store, third).Forgotten)
 }
 
 // A mux that is wrapped as a whole, and one that is mounted deeper.

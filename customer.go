@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -166,9 +167,14 @@ func (t *Tracker) Export(ctx context.Context, id ID) ([]byte, error) {
 			if all.Session = r; r.MergedInto.IsZero() {
 				break
 			}
+			// Its data may still be its own, if the merge was broken off.
+			all.Merged = append(all.Merged, r)
 			id = r.MergedInto
 		}
 		for _, a := range all.Session.Absorbed {
+			if slices.ContainsFunc(all.Merged, func(r Record) bool { return r.ID == a.ID }) {
+				continue
+			}
 			r, err := t.ledger.store.Load(ctx, a.ID)
 			if errors.Is(err, ErrNotFound) {
 				continue

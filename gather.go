@@ -31,6 +31,7 @@ type gatherer struct {
 	flushed atomic.Int64 // when, in Unix nanoseconds
 	arrived atomic.Int64 // flights
 	wake    chan struct{}
+	busy    chan struct{} // a place for each call of the store that is under way
 	stop    func()
 	stopped chan struct{}
 }
@@ -96,7 +97,7 @@ const maxGathered = 1 << 17
 const batchLen = 500
 
 func newGatherer(l *ledger, every time.Duration) *gatherer {
-	g := &gatherer{ledger: l, every: every, max: maxGathered, entries: make(map[ID]*entry), forgotten: make(map[ID]time.Time), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	g := &gatherer{ledger: l, every: every, max: maxGathered, entries: make(map[ID]*entry), forgotten: make(map[ID]time.Time), busy: make(chan struct{}, 2*flushers), wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop = cancel
 	go g.run(ctx)
@@ -365,6 +366,10 @@ type flight struct {
 	gathered
 }
 
+// flushers is how many sessions are saved at one time; twice as many calls of the store may
+// hang before no more are made.
+const flushers = 16
+
 // flushLimit is how many times StoreTimeout one batch may take.
 const flushLimit = 20
 
@@ -424,6 +429,10 @@ func (g *gatherer) together(ctx context.Context, b Batcher, flights []*flight, b
 			g.arrive(f, f.change.Record, begin)
 			continue
 		}
+		if errors.Is(one, errBusy) {
+			left = append(left, f) // nothing was sent
+			continue
+		}
 		g.ledger.count(one)
 		// It may have happened, also where the answer is a conflict: of a client that
 		// tries again by itself.
@@ -440,7 +449,7 @@ func (g *gatherer) each(ctx context.Context, flights []*flight, begin time.Time)
 	var failed, saved atomic.Int64
 	// One that fails may be the record's own fault.
 	down := func() bool { return failed.Load() >= 3 && saved.Load() == 0 }
-	places := make(chan struct{}, 16)
+	places := make(chan struct{}, flushers)
 	for _, f := range flights {
 		places <- struct{}{}
 		group.Go(func() {
@@ -484,9 +493,16 @@ func call[T any](g *gatherer, ctx context.Context, limit time.Duration, f func(c
 		value T
 		err   error
 	}
+	select {
+	case g.busy <- struct{}{}:
+	default: // all of them hang
+		var zero T
+		return zero, errBusy
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	done := make(chan result, 1)
 	go func() {
+		defer func() { <-g.busy }()
 		defer cancel()
 		value, err := protect(g.ledger, ctx, f)
 		done <- result{value, err}

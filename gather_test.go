@@ -280,3 +280,41 @@ func TestFlushEveryIsChecked(t *testing.T) {
 	_, err := revisit.New(revisit.Config{Consent: grant(revisit.Deny), Keys: [][]byte{testKey}, FlushEvery: time.Minute, VisitGap: time.Minute})
 	assert.ErrorContains(t, err, "FlushEvery")
 }
+
+// A store that ignores its context for ever gets so many calls of the flusher, and no more.
+func TestAStoreThatHangsForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &stuckStore{allStore: newAllStore(t), stuck: make(chan struct{})}
+		h := newTracker(t, revisit.Config{Store: store, FlushEvery: 10 * time.Second}).Handler(seen)
+		browsers := make([]*browser, 200)
+		for i := range browsers {
+			browsers[i] = newBrowser(h)
+			browsers[i].get("/")
+			browsers[i].get("/")
+			browsers[i].get("/") // which waits to be saved
+		}
+		store.on.Store(true)
+		time.Sleep(10 * time.Minute)
+		assert.LessOrEqual(t, store.calls.Load(), int64(32))
+		close(store.stuck)
+		time.Sleep(time.Minute)
+		for r := range store.records(t) {
+			assert.EqualValues(t, 3, store.records(t)[r].Hits, "nothing is lost by it")
+		}
+	})
+}
+
+type stuckStore struct {
+	*allStore
+	on    atomic.Bool
+	calls atomic.Int64
+	stuck chan struct{}
+}
+
+func (s *stuckStore) Save(ctx context.Context, r revisit.Record, old int64) error {
+	if s.on.Load() {
+		s.calls.Add(1)
+		<-s.stuck
+	}
+	return s.allStore.Save(ctx, r, old)
+}

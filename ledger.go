@@ -1033,6 +1033,7 @@ func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
 		if l.gather != nil {
 			l.gather.forget(at)
 		}
+		l.logForgotten(at)
 		fresh = true
 		break
 	}
@@ -1064,12 +1065,23 @@ func (l *ledger) bury(ctx context.Context, id ID) error {
 			return err
 		}
 		err = l.swap(ctx, l.tombstone(id), r.Version)
-		if err == nil && l.gather != nil {
-			l.gather.forget(id)
+		if err == nil {
+			l.logForgotten(id)
+			if l.gather != nil {
+				l.gather.forget(id)
+			}
 		}
 		if !errors.Is(err, ErrConflict) {
 			return err
 		}
+	}
+}
+
+// logForgotten has a line for each tombstone: a backup from before a merge has the merged
+// sessions apart, and all of them are to be forgotten again.
+func (l *ledger) logForgotten(id ID) {
+	if !id.derived() {
+		l.logger.Info("revisit: forgotten", "session", id)
 	}
 }
 

@@ -233,7 +233,8 @@ func TestForgetTakesTheMergedSessionsAlong(t *testing.T) {
 func testForgetTakesTheMergedSessionsAlong(t *testing.T) {
 	store := revisit.NewMemoryStore(revisit.MemoryOptions{})
 	defer store.Close()
-	tracker := newTracker(t, revisit.Config{Store: store})
+	var log strings.Builder
+	tracker := newTracker(t, revisit.Config{Store: store, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	b := newBrowser(tracker.Handler(seen))
 	b.get("/old")
 	clear(b.cookies)
@@ -244,6 +245,9 @@ func testForgetTakesTheMergedSessionsAlong(t *testing.T) {
 	id, _ := revisit.ParseID(idOf(first))
 	require.NoError(t, tracker.Forget(t.Context(), id))
 	assert.True(t, record(t, store, second).Forgotten)
+	for _, resp := range []*http.Response{first, second} { // a backup may have them apart
+		assert.Equal(t, 1, strings.Count(log.String(), `msg="revisit: forgotten" session=`+idOf(resp)))
+	}
 	delete(young.tags, "/old")
 	for _, url := range []string{"/new", "/else"} {
 		resp := young.clone().get(url)
@@ -615,4 +619,27 @@ func TestSeveralClaimsWaitOnce(t *testing.T) {
 			assert.LessOrEqual(t, time.Since(begin), 100*time.Millisecond, "%v", permission)
 		}
 	})
+}
+
+// A form that forgets, or logs out, is a POST: the cookie goes with its answer.
+func TestAFormClearsTheCookie(t *testing.T) {
+	for name, strategy := range map[string]revisit.Strategy{"cookie": revisit.Cookie{}, "hybrid": nil} {
+		tracker := newTracker(t, revisit.Config{Strategy: strategy})
+		b := newBrowser(tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, _ := revisit.FromContext(r.Context())
+			switch r.URL.Path {
+			case "/forget":
+				assert.NoError(t, tracker.Forget(r.Context(), s.ID))
+			case "/logout":
+				assert.NoError(t, tracker.Renew(r.Context()))
+			}
+			w.Write([]byte("done"))
+		})))
+		for _, path := range []string{"/forget", "/logout"} {
+			b.get("/")
+			require.NotEmpty(t, b.cookies)
+			b.do("POST", path, link)
+			assert.Empty(t, b.cookies, "%s, %s", name, path)
+		}
+	}
 }

@@ -58,6 +58,7 @@ type Visit struct {
 	weak       bool // the session was found, or started, by its likeness alone: nothing of it goes into a carrier
 	unsettled  bool // whether the claims are one session is not known yet, so the carriers stay as they are
 	forgotten  bool // under Deny: nobody is left that the request speaks for
+	spoke      bool // under Deny: it has spoken for somebody
 	hooked     bool // the header of the response is of interest
 	freshening bool // the response is no whole one: see freshens
 	resent     bool // the handler was made to answer 200, so that a stored tag is replaced

@@ -647,8 +647,9 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change, wait time.
 func (v *Visit) open(id ID, via string, record *Record) {
 	s := &v.session
 	s.tracker, s.ID, s.Via, s.record, s.saved = v.tracker, id, via, record, true
-	if via == viaForm || v.weak || via == viaNew && v.like != nil {
-		v.Hook() // a form may be shown, and what the client looks like is to be remembered
+	if via == viaForm || v.weak || via == viaNew && v.like != nil ||
+		len(v.carriers) > 0 && v.request.Method != http.MethodGet && v.request.Method != http.MethodHead {
+		v.Hook() // a form may be shown, or forget; and what the client looks like is to be remembered
 	}
 	if v.hooked {
 		return
@@ -699,6 +700,7 @@ func (t *Tracker) deny(v *Visit) bool {
 	var room [2]claim
 	begin := time.Now()
 	for _, c := range v.claims(room[:0]) {
+		v.spoke = true
 		id := c.id
 		if err := t.forgetClaim(v.context.Context, c, t.ledger.left(begin)); err != nil {
 			done = false
@@ -802,12 +804,13 @@ func (v *Visit) giveBack(r *http.Request) {
 
 // Forget removes all that is stored about the session of id and about those
 // that were merged into it. A tombstone stays in its place for 400 days, longer
-// than any token lasts, so that none of them brings the session back; the ID is
+// than any token lasts, so that none of them brings the session back; each ID is
 // logged, so that the log can be replayed over a restored backup.
 //
 // Called in a handler for its own session, it also has the client's carriers
-// cleared: with this response, if its header is looked at (always under ETag,
-// and where a carrier was about to be written), else with the next one. The
+// cleared: the cookie with this response, if its header is looked at (always under ETag,
+// for a form that is sent, and where a carrier was about to be written), else with the
+// next one; a tag with the next page of its URL. The
 // Session that the handler has goes on showing what was; its Set returns
 // ErrForgotten. One that the request only looks like is not forgotten: ErrGuess. If
 // consent stays, the next page begins a new session.
@@ -860,7 +863,6 @@ func (t *Tracker) forgetClaim(ctx context.Context, c claim, wait time.Duration) 
 		fresh, err := t.ledger.forget(ctx, id)
 		if fresh {
 			t.stats.forgotten.Add(1)
-			t.logger.Info("revisit: forgotten", "session", id)
 		}
 		return struct{}{}, err
 	})

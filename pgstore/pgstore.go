@@ -352,7 +352,16 @@ func (s *Store) saveAll(ctx context.Context, statement string, changes []revisit
 		b.Queue(changeAll, arguments...).Query(mark)
 		b.Queue(`COMMIT`)
 	}
-	err := s.pool.SendBatch(ctx, &b).Close()
+	err := s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		err := conn.SendBatch(ctx, &b).Close()
+		if err != nil && !conn.Conn().IsClosed() {
+			// The transaction is still open, and the pool would throw the connection away.
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			_, _ = conn.Exec(end, `ROLLBACK`)
+		}
+		return err
+	})
 	if err != nil {
 		for _, i := range which {
 			errs[i] = fmt.Errorf("pgstore: %w", err)
