@@ -401,3 +401,53 @@ func TestANoAfterALogout(t *testing.T) {
 	b.get("/")
 	assert.False(t, record(t, store, first).Forgotten, "what was stored stays")
 }
+
+// One that goes on to the target of a redirect, cookie and all, has opened one link. A
+// visitor goes on from there.
+func TestAMailScannerFollowsRedirects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		h := newTracker(t, revisit.Config{Store: store}).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/go" {
+				http.Redirect(w, r, "/spring", http.StatusFound)
+				return
+			}
+			seen(w, r)
+		}))
+		for name, after := range map[string]func(*browser){
+			"a scanner":                       nil,
+			"who loads a picture of the page": func(b *browser) { b.get("/logo.png", image) },
+			"who opens the next page":         func(b *browser) { b.get("/next", link) },
+			"who comes back later":            func(b *browser) { time.Sleep(time.Hour); b.get("/spring") },
+		} {
+			b := newBrowser(h)
+			b.get("/go?utm_campaign=spring")
+			resp := b.get("/spring")
+			assert.False(t, record(t, store, resp).Confirmed, name)
+			if after != nil {
+				after(b)
+			}
+			r := record(t, store, resp)
+			assert.Equal(t, after != nil, r.Confirmed, name)
+			assert.Equal(t, "spring", r.Touches[0].Campaign, name)
+		}
+	})
+}
+
+// One click is one touch, though two sessions have it.
+func TestAClickOnTwoSessionsIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		tracker := newTracker(t, revisit.Config{Store: store, Strategy: revisit.Cookie{}})
+		b := newBrowser(tracker.Handler(seen))
+		first := b.get("/?gclid=abc")
+		time.Sleep(12 * time.Hour)
+		b.get("/x")
+		time.Sleep(12 * time.Hour)
+		clear(b.cookies)
+		second := b.get("/?gclid=abc") // a tab that was restored
+		_, err := tracker.Merge(t.Context(), parse(t, idOf(first)), parse(t, idOf(second)))
+		require.NoError(t, err)
+		assert.Len(t, record(t, store, first).Touches, 1)
+	})
+}
