@@ -26,6 +26,14 @@
 // A handler must do without a session, too: there is none for a visitor who was
 // not asked or said no, nor for requests that nobody could be recognised by.
 //
+// # Words
+//
+// A token is a session's ID with a MAC. A carrier is the cookie or the entity tag that
+// holds one, and a claim is a valid token that a request has presented. The anchor is the
+// pixel of the beacon, one URL that all pages share; a link is a ticket of a few minutes
+// by which a page's session is joined to the anchor's. A session without a token, found by
+// what a request looks like, is a guess.
+//
 // # What it is not
 //
 // A recognition is not a login. Any script of the page can read a tag and replay
@@ -84,11 +92,14 @@
 // "private, no-cache" is added), or a bare no-cache, max-age=0, must-revalidate
 // or no-store (then private is added; no tag rides on no-store). Everything else
 // goes out as the handler has made it, and so does a response with
-// CDN-Cache-Control or its kin. And none but the tag's own rides on a 304, a 206 or an
-// answer to HEAD, whose header may end in a page that a shared cache has stored before; so a
-// page that begins a session comes whole, also where the browser has it stored. So an asset that is public stays so, and a
-// middleware that makes a response public must stand inside of the Tracker's
-// Handler, not outside.
+// CDN-Cache-Control or its kin: an asset that is public stays so.
+//
+// No token is added to a 304, a 206 or the answer to a HEAD, because a shared cache may
+// put their header into a page that it has stored; only the tag that the client has sent
+// is repeated there. (The 304 of a page that was hashed here may have a cookie beside it.)
+// So a page that begins a session is sent as a whole, also where the browser has it.
+//
+// A middleware that makes responses public must stand inside of the Tracker's Handler.
 //
 // # Sessions
 //
@@ -96,8 +107,10 @@
 // navigation, a fetch, or a GET without Fetch Metadata that does not ask for
 // images or styles; and only if a strategy could carry its token on the answer:
 // a cookie rides on that of any navigation, else cookie and tag ride on a GET
-// without Range that is answered with a 200. It is kept for a day, and is a visitor only when its token
-// comes back; bots and blocked cookies leave nothing else. It ends with
+// without Range that is answered with a 200. It is kept for a day, and is a visitor only
+// when its token comes back; bots and blocked cookies leave nothing else. A visitor of one
+// page who gives no second signal (a part of the page, the beacon) is recognised after
+// that day, too, but has lost the touch that brought him. A session ends with
 // [Config].Lifetime, counted from its birth.
 //
 // A hit is a page view: a navigation that is no prefetch, or a request without

@@ -47,10 +47,10 @@ func (v *Visit) MayMatch() bool {
 	return (v.permission == Recognise || v.permission == Restore) && !v.foreign && !isPrefetch(v.request.Header)
 }
 
-// Match tells of what the client looks like, for a strategy that finds nothing of
-// its own making on a request: the purpose is the strategy's Via, another one
-// panics. It is weak. It decides which session a request belongs to only where no
-// token came, and that session goes into no carrier. Two requests look alike if all
+// Match identifies the client by signals of its request, for a strategy that keeps nothing
+// in it: the purpose is the strategy's Via, another one panics. A match is weak: it decides
+// which session a request belongs to only where no token came, and that session goes into
+// no carrier. Two requests look alike if all
 // signals are the same, in the same order. They are kept as an HMAC with a salt that
 // is destroyed at the end of the next window. A window is an hour to 31 days; another
 // one panics. The first Match of a request counts.

@@ -13,8 +13,9 @@ import (
 // default.
 type MemoryOptions struct {
 	// MaxSessions bounds the store: how many sessions it keeps, aliases included.
-	// Default 100,000, for 0 or less. A plain session, with one touch, takes
-	// about 200 bytes; one with all its touches and values up to 45 KiB.
+	// Default 100,000, for 0 or less. A plain session, with one touch, takes about 200
+	// bytes; one with all its touches and values up to 71 KiB, 37 of which a client can
+	// fill by the links that it opens.
 	//
 	// When it is full, a new session takes the place of another one. New ones are
 	// on probation, in the order of their birth: a flood of clients that never

@@ -42,7 +42,8 @@ type Session struct {
 
 	// Via is how the visitor was recognised: the name of a strategy, as
 	// "cookie" or "etag"; "fingerprint", which is no proof; "form", by the ticket of
-	// Field; "adopted", by what Config.Adopt returned; or "new".
+	// Field; "link", at the beacon's anchor; "adopted", by what Config.Adopt returned; or
+	// "new".
 	Via string
 
 	// Unverified is true if the token was valid but the store did not answer in

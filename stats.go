@@ -15,7 +15,7 @@ type Stats struct {
 	Returning map[string]int64 // requests whose session was recognised, by strategy, "link", "form" or "adopted"
 	Joined    int64            // links honoured: a page and the anchor are one browser
 	Merged    int64            // sessions merged into an older one
-	Forgotten int64            // sessions that visitors had forgotten
+	Forgotten int64            // sessions erased at the visitor's request
 
 	Forged    int64 // presented tokens that none of our keys has sealed for the purpose
 	Expired   int64 // presented tokens past Config.Lifetime

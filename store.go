@@ -29,8 +29,8 @@ var (
 // them with a deadline of [Config.StoreTimeout], and of a few times that for
 // merging and forgetting, which no request waits for.
 //
-// Nobody else deletes what has expired: a Store does, by Expires, at leisure. How
-// it writes a Record down is its own affair; encoding/json does, all of it.
+// A Store deletes expired records itself, some time after Record.Expires. How it writes a
+// Record down is its own choice; encoding/json keeps all of it.
 type Store interface {
 	// Load returns the record of id. It returns ErrNotFound if there is none
 	// or it has expired.
@@ -101,7 +101,7 @@ type Record struct {
 	Visits int64 // begun, those of absorbed sessions included
 	Hits   int64 // page views, those of absorbed sessions included
 
-	Via     string           // the name of the strategy that recognised it last, "new" before that
+	Via     string           // how it was recognised last, as in Session.Via; before that "new", or "redirect" if one has begun it
 	Touches []Touch          // the first, then the latest 15 after it, by time
 	Values  map[string]Value // by key; see Session.Set
 

@@ -52,8 +52,8 @@ type Config struct {
 	// and a token; Session.Via is "adopted" then. The value must be checked as the other
 	// library checks it, and be one that nobody can guess, as a session's random token: who
 	// presents it is recognised. Customer numbers are not. Values of over 4,096 bytes count
-	// for nothing. An error says that it does not know, as when the other library's store is
-	// away: nobody gets a token then, so that the browser is asked again. It is called by
+	// for nothing. If it returns an error, as when the other library's store is away, the
+	// request gets no token, so that the browser is asked again next time. It is called by
 	// many at a time.
 	Adopt func(*http.Request) (string, error)
 
@@ -84,8 +84,8 @@ type Config struct {
 	// that was forgotten, up to FlushEvery late, and a process that is killed takes
 	// up to FlushEvery of page views with it; Close saves them. New sessions, the
 	// page view that begins a visit, touches, values, merges and forgetting are
-	// saved at once all the same. It must be less than VisitGap/2. Default 0; a
-	// MemoryStore does without.
+	// saved at once all the same. It must be less than VisitGap/2. Default 0. It is
+	// ignored for a MemoryStore.
 	FlushEvery time.Duration
 
 	// StoreTimeout is how long a request waits for the Store. After that the
@@ -103,27 +103,30 @@ type Config struct {
 	BeaconPath string
 
 	// OnHit, if not nil, is told of page views once the Store has them, and of a session
-	// that is confirmed without one, as far as that works: it is called by one goroutine,
-	// in no particular order of sessions, and what comes while 4,096 others wait is
-	// dropped and counted. It may be told of a page view
+	// that is confirmed without one. That is best effort: it is called by one goroutine, in
+	// no particular order of sessions; what comes while 4,096 others wait, or after Close,
+	// is dropped and counted in Stats.Dropped["hook"]. It may be told of a page view
 	// after OnForget or OnMerge was of its session, and is not told of those of sessions
 	// that were never saved.
 	OnHit func(ctx context.Context, h Hit)
 
 	// OnMerge, if not nil, is told that the session from was merged into the session
 	// into, once the Store has that, so that the application can move what it has hung on
-	// from. It is called until it has returned nil, even by another process after this one has
-	// ended: when the merge happens, when the visitor comes again, and by
-	// Tracker.TellMerges. So it may be called more than once for a merge, by several
-	// goroutines, and must do no harm then. It has ten seconds. A merge that was broken
-	// off halfway is finished, and told of, when the visitor comes.
+	// from. It is called until it has returned nil: when the merge happens, on the visitor's
+	// next request, and by Tracker.TellMerges, in this process or another. So it must be
+	// idempotent, and safe for concurrent use. It has ten seconds. Set it in every process
+	// that shares the Store: merges by one without it are not told of. A merge that was
+	// broken off halfway is finished, and told of, when the visitor comes.
 	OnMerge func(ctx context.Context, from, into ID) error
 
 	// OnForget, if not nil, is told that a session is about to be forgotten, by
 	// whichever way: Tracker.Forget, a Deny, the beacon's form. It is called for the
 	// session and for each that was merged into it, so that the application can erase
 	// what it has hung on the ID. If it returns an error, the session is not forgotten,
-	// and whoever wanted that tries again. So it may be called more than once.
+	// and whoever wanted that tries again. So it must be idempotent, and safe for
+	// concurrent use. It has ten seconds, and a request under Deny waits no longer than
+	// StoreTimeout for it, but with a MemoryStore. A session lists the latest 64 that were
+	// merged into it: what hangs on older ones is for OnMerge to move.
 	OnForget func(ctx context.Context, id ID) error
 
 	// Logger takes the few messages there are. None has anything of a request in
@@ -872,9 +875,9 @@ func (t *Tracker) forgetClaim(ctx context.Context, c claim, wait time.Duration) 
 // Stats returns what was counted so far.
 func (t *Tracker) Stats() Stats { return t.stats.snapshot() }
 
-// Close waits until what is under way in the Store has ended, for
-// Config.StoreTimeout at most, and saves what has gathered, for twenty times that
-// at most. It closes the Store if New has made it. Requests
-// that come afterwards are served as if the store were down (but for a memory
-// store, which cannot be).
+// Close waits until what is under way in the Store has ended, for Config.StoreTimeout at
+// most, saves what has gathered, for twenty times that at most, and tells OnHit of what
+// waits, for StoreTimeout at most. It closes the Store if New has made it. Requests that
+// come afterwards are served as if the store were down (but for a memory store, which
+// cannot be).
 func (t *Tracker) Close() error { return t.close() }

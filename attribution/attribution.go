@@ -161,7 +161,7 @@ func Credit(touches []revisit.Touch, at time.Time, m Model) []Share {
 }
 
 // Split shares an amount out, in whole units (cents), so that the parts sum up to
-// it. What is left after rounding down goes to those who lost most by it.
+// it. Without shares there are no parts, and the amount is nobody's. What is left after rounding down goes to those who lost most by it.
 func Split(amount int64, shares []Share) []int64 {
 	parts := make([]int64, len(shares))
 	type rest struct {

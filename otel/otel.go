@@ -38,7 +38,7 @@ var numbers = []number{
 	{"revisit.sessions.started", "Sessions started and saved", "{session}", func(s *revisit.Stats) int64 { return s.New }, nil},
 	{"revisit.sessions.confirmed", "Sessions whose token came back for the first time: visitors", "{session}", func(s *revisit.Stats) int64 { return s.Confirmed }, nil},
 	{"revisit.sessions.merged", "Sessions merged into an older one", "{session}", func(s *revisit.Stats) int64 { return s.Merged }, nil},
-	{"revisit.sessions.forgotten", "Sessions that visitors had forgotten", "{session}", func(s *revisit.Stats) int64 { return s.Forgotten }, nil},
+	{"revisit.sessions.forgotten", "sessions erased at the visitor's request", "{session}", func(s *revisit.Stats) int64 { return s.Forgotten }, nil},
 	{"revisit.links.honoured", "Links honoured: a page and the anchor are one browser", "{link}", func(s *revisit.Stats) int64 { return s.Joined }, nil},
 	{"revisit.tokens.refused", "Presented tokens that count for nothing", "{token}", func(s *revisit.Stats) int64 { return s.Forged }, attributes("reason", "forged")},
 	{"revisit.tokens.refused", "Presented tokens that count for nothing", "{token}", func(s *revisit.Stats) int64 { return s.Expired }, attributes("reason", "expired")},
