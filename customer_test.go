@@ -300,10 +300,10 @@ func TestAMailScannerIsNoVisitor(t *testing.T) {
 		tracker := newTracker(t, revisit.Config{Store: store})
 		h := site(tracker, tagged)
 		for _, kinds := range [][]kind{{bare}, {typed}, {typed, header("Sec-Purpose", "prefetch")}} {
-			newBrowser(h).get(letter, kinds...)
+			newBrowser(h).get("/?utm_source=crm&utm_medium=email", kinds...)
 		}
 		reader := newBrowser(h)
-		reader.get(letter)
+		reader.get("/?utm_source=crm&utm_medium=email")
 		reader.get("/page", link)
 		confirmed, all := store.sessions(t)
 		assert.Len(t, confirmed, 1)

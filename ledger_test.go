@@ -850,7 +850,7 @@ func goOnRun(t *testing.T, seed uint64, wrap func(*revisit.MemoryStore) revisit.
 			clear(r.Rivals)
 			known = append(known, fmt.Sprintf("%s %+v", what, r))
 		}
-		tracker := newTracker(t, revisit.Config{Store: wrap(m), Lifetime: 20 * day, Retention: 20 * day, OnMerge: func(context.Context, revisit.ID, revisit.ID) error { return nil }})
+		tracker := newTracker(t, revisit.Config{Store: wrap(m), Lifetime: 20 * 24 * time.Hour, Retention: 20 * 24 * time.Hour, OnMerge: func(context.Context, revisit.ID, revisit.ID) error { return nil }})
 		rnd := rand.New(rand.NewPCG(seed, 42))
 		h := tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, ok := revisit.FromContext(r.Context())
@@ -875,12 +875,12 @@ func goOnRun(t *testing.T, seed uint64, wrap func(*revisit.MemoryStore) revisit.
 		}))
 		visitors := []*browser{newBrowser(h), newBrowser(h), newBrowser(h)}
 		for range 100 {
-			gaps := []time.Duration{instant, instant, 20 * instant, 50 * instant, 10 * time.Minute, 30*time.Minute - time.Millisecond, 30 * time.Minute, day}
+			gaps := []time.Duration{time.Second, time.Second, 20 * time.Second, 50 * time.Second, 10 * time.Minute, 30*time.Minute - time.Millisecond, 30 * time.Minute, 24 * time.Hour}
 			time.Sleep(gaps[rnd.IntN(len(gaps))])
 			b := visitors[rnd.IntN(len(visitors))]
-			paths := []string{"/", "/", "/", "/shoes", "/shoes?size=42", ads, letter, "/?gclid=abc", "/set?1", "/logout", "/forget"}
+			paths := []string{"/", "/", "/", "/shoes", "/shoes?size=42", "/?utm_source=google&utm_medium=cpc&utm_campaign=ads", "/?utm_source=crm&utm_medium=email&utm_campaign=letter", "/?gclid=abc", "/set?1", "/logout", "/forget"}
 			path := paths[rnd.IntN(len(paths)-rnd.IntN(3))] // the last ones are rare
-			from := []string{"", "", own, google, paypal, news}[rnd.IntN(6)]
+			from := []string{"", "", "http://example.com/", "https://www.google.com/", "https://www.paypal.com/checkoutnow", "https://news.example/story?id=7"}[rnd.IntN(6)]
 			kinds := []kind{typed, link, link, clickFrom, image, fetch, bare}
 			switch rnd.IntN(20) {
 			case 0:
