@@ -28,9 +28,16 @@ var ErrApart = errors.New("revisit: these sessions are not merged")
 // for.
 //
 // It returns ErrNotFound if one of them is not there, ErrForgotten if it was
-// forgotten or renewed or its lifetime is over, and ErrApart.
+// forgotten or renewed or its lifetime is over, and ErrApart. A session that the request
+// of ctx has begun is saved by it. If ctx ends, its error is returned, and the merge goes
+// on.
 func (t *Tracker) Merge(ctx context.Context, a, b ID) (ID, error) {
-	root, err := withinFor(t.ledger, ctx, forgetLimit*t.ledger.timeout, forgetLimit*t.ledger.timeout, func(ctx context.Context) (Record, error) {
+	if v := t.visit(ctx); v != nil && v.New() && (v.session.ID == a || v.session.ID == b) {
+		if err := v.session.create(ctx); err != nil {
+			return ID{}, fmt.Errorf("revisit: merge %v and %v: %w", a, b, err)
+		}
+	}
+	root, err := patiently(t.ledger, ctx, func(ctx context.Context) (Record, error) {
 		for _, id := range [...]ID{a, b} {
 			switch r, err := t.ledger.store.Load(ctx, id); {
 			case err != nil:
@@ -76,7 +83,7 @@ func (t *Tracker) Renew(ctx context.Context) error {
 		return nil
 	}
 	id := v.session.ID
-	_, err := withinFor(t.ledger, ctx, forgetLimit*t.ledger.timeout, forgetLimit*t.ledger.timeout, func(ctx context.Context) (struct{}, error) {
+	_, err := patiently(t.ledger, ctx, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, t.ledger.retire(ctx, id)
 	})
 	if err != nil && !errors.Is(err, ErrForgotten) {
@@ -150,7 +157,7 @@ func (l *ledger) gathered(ctx context.Context, id ID) error {
 //
 // It returns ErrNotFound if nothing is there, and ErrForgotten.
 func (t *Tracker) Export(ctx context.Context, id ID) ([]byte, error) {
-	all, err := withinFor(t.ledger, ctx, forgetLimit*t.ledger.timeout, forgetLimit*t.ledger.timeout, func(ctx context.Context) (all struct {
+	all, err := patiently(t.ledger, ctx, func(ctx context.Context) (all struct {
 		Session Record
 		Merged  []Record `json:",omitempty"`
 	}, err error) {

@@ -451,3 +451,49 @@ func TestAClickOnTwoSessionsIsOne(t *testing.T) {
 		assert.Len(t, record(t, store, first).Touches, 1)
 	})
 }
+
+// Whoever asks for something that takes long decides how long he waits, and it is done all
+// the same.
+func TestTheApplicationsPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		slow := storetest.Faulty(store, storetest.Faults{Latency: 100 * time.Millisecond})
+		tracker := newTracker(t, revisit.Config{Store: slow})
+		id := parse(t, idOf(newBrowser(tracker.Handler(seen)).get("/")))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		_, err := tracker.Export(ctx, id)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.ErrorIs(t, tracker.Forget(ctx, id), context.DeadlineExceeded)
+		assert.Less(t, time.Since(begin), 50*time.Millisecond)
+		time.Sleep(time.Second)
+		r, err := store.Load(t.Context(), id)
+		require.NoError(t, err)
+		assert.True(t, r.Forgotten)
+	})
+}
+
+// A login may be the first request of a browser.
+func TestMergeOfANewcomer(t *testing.T) { synctest.Test(t, testMergeOfANewcomer) }
+
+func testMergeOfANewcomer(t *testing.T) {
+	store := newAllStore(t)
+	var tracker *revisit.Tracker
+	var known revisit.ID
+	tracker = newTracker(t, revisit.Config{Store: store})
+	h := tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, _ := revisit.FromContext(r.Context())
+		if r.URL.Path == "/login" {
+			root, err := tracker.Merge(r.Context(), known, s.ID)
+			assert.NoError(t, err)
+			assert.Equal(t, known, root)
+		}
+		seen(w, r)
+	}))
+	known = parse(t, idOf(newBrowser(h).get("/")))
+	time.Sleep(2 * time.Millisecond) // who is older is no matter of chance
+	phone := newBrowser(h)
+	phone.get("/login")
+	assert.Equal(t, known.String(), idOf(phone.get("/")))
+}

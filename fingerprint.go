@@ -1,6 +1,7 @@
 package revisit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,6 +39,9 @@ import (
 // It asks the Store twice more for a request without a token, also under
 // [Config.FlushEvery], and once more for the first page view of a visit with one, which
 // does not wait for it.
+//
+// Alone, the handlers of first requests that come at once may each see an ID of their own,
+// of which one is kept: what is to be found by it later (an order) belongs to a later page.
 //
 // It asks for the same permission as a cookie. It says nothing for requests with
 // Sec-GPC: 1, for bots and prefetches, without a User-Agent, and where the address
@@ -127,7 +131,7 @@ func (Fingerprint) Attach(*Visit, http.Header, int) {}
 // Clear implements [Strategy].
 func (Fingerprint) Clear(*Visit, http.Header, int) {}
 
-func (f Fingerprint) window() time.Duration { return or(f.Window, defaultWindow) }
+func (f Fingerprint) window() time.Duration { return cmp.Or(f.Window, defaultWindow) }
 
 // address is what is taken of an address, "" for none.
 func (f Fingerprint) address(addr netip.Addr) string {

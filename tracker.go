@@ -1,6 +1,7 @@
 package revisit
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -189,10 +190,10 @@ func New(c Config) (*Tracker, error) {
 		c.Keys = [][]byte{key}
 		c.Logger.Warn("revisit: no Config.Keys: a random key is used, and after a restart nobody is recognised")
 	}
-	c.Lifetime = or(c.Lifetime, defaultLifetime)
-	c.Retention = or(c.Retention, defaultRetention)
-	c.VisitGap = or(c.VisitGap, defaultVisitGap)
-	c.StoreTimeout = or(c.StoreTimeout, defaultStoreTimeout)
+	c.Lifetime = cmp.Or(c.Lifetime, defaultLifetime)
+	c.Retention = cmp.Or(c.Retention, defaultRetention)
+	c.VisitGap = cmp.Or(c.VisitGap, defaultVisitGap)
+	c.StoreTimeout = cmp.Or(c.StoreTimeout, defaultStoreTimeout)
 	closeStore := func() error { return nil }
 	if c.Store == nil {
 		m := NewMemoryStore(MemoryOptions{})
@@ -237,13 +238,6 @@ func New(c Config) (*Tracker, error) {
 	return t, nil
 }
 
-func or(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
-}
-
 func (c *Config) check() error {
 	errs := []error{checkKeys(c.Keys)}
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf("revisit: "+format, args...)) }
@@ -258,10 +252,10 @@ func (c *Config) check() error {
 			fault("Config.%s is %v, want 0, or a millisecond and more: a duration has a unit", d.name, d.value)
 		}
 	}
-	if gap := or(c.VisitGap, defaultVisitGap); c.FlushEvery > 0 && c.FlushEvery >= gap/2 {
+	if gap := cmp.Or(c.VisitGap, defaultVisitGap); c.FlushEvery > 0 && c.FlushEvery >= gap/2 {
 		fault("Config.FlushEvery is %v, want less than half of VisitGap, %v", c.FlushEvery, gap/2)
 	}
-	if retention, lifetime := or(c.Retention, defaultRetention), or(c.Lifetime, defaultLifetime); retention < lifetime && c.Retention >= 0 {
+	if retention, lifetime := cmp.Or(c.Retention, defaultRetention), cmp.Or(c.Lifetime, defaultLifetime); retention < lifetime && c.Retention >= 0 {
 		fault("Config.Retention is %v, want Lifetime, %v, or more", retention, lifetime)
 	}
 	if c.Lifetime > maxLifetime {
@@ -822,8 +816,8 @@ func (v *Visit) giveBack(r *http.Request) {
 // ErrNotFound for an ID that no session can have, as the zero one. Record.Likely of other
 // sessions may still name the ID, without anything that it leads to.
 //
-// An error means that the session may still be there: try again. Forget gives
-// up after twenty times Config.StoreTimeout.
+// An error means that the session may still be there: try again. Forget gives up after
+// twenty times Config.StoreTimeout, and returns when ctx ends; what it has begun goes on.
 func (t *Tracker) Forget(ctx context.Context, id ID) error {
 	v := t.visit(ctx)
 	if v == nil || v.session.tracker == nil || v.session.ID != id {
@@ -835,7 +829,9 @@ func (t *Tracker) Forget(ctx context.Context, id ID) error {
 	if id.derived() || id.IsZero() { // no session, and what is kept there is not to go
 		return fmt.Errorf("revisit: forget %v: %w", id, ErrNotFound)
 	}
-	if err := t.forget(ctx, id, forgetLimit*t.ledger.timeout); err != nil {
+	if _, err := patiently(t.ledger, ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, t.forgetWithin(ctx, claim{id: id})
+	}); err != nil {
 		return fmt.Errorf("revisit: forget %v: %w", id, err)
 	}
 	if v != nil {
@@ -844,31 +840,31 @@ func (t *Tracker) Forget(ctx context.Context, id ID) error {
 	return nil
 }
 
-func (t *Tracker) forget(ctx context.Context, id ID, wait time.Duration) error {
-	return t.forgetClaim(ctx, claim{id: id}, wait)
-}
-
+// forgetClaim is Forget for a request, which does not wait that long.
 func (t *Tracker) forgetClaim(ctx context.Context, c claim, wait time.Duration) error {
 	_, err := withinFor(t.ledger, ctx, wait, forgetLimit*t.ledger.timeout, func(ctx context.Context) (struct{}, error) {
-		if c.follows {
-			// Whoever has been handed a leaked tag has no say over its session.
-			if own, err := t.ledger.load(ctx, c.id); err == nil && own.leaked() {
-				return struct{}{}, nil
-			}
-		}
-		id := c.id
-		if c.via != "" {
-			// Whoever comes after a logout has no say over the session before.
-			if r, err := t.ledger.root(ctx, id); err == nil && r.Joins == renewed {
-				return struct{}{}, nil
-			}
-		}
-		fresh, err := t.ledger.forget(ctx, id)
-		if fresh {
-			t.stats.forgotten.Add(1)
-		}
-		return struct{}{}, err
+		return struct{}{}, t.forgetWithin(ctx, c)
 	})
+	return err
+}
+
+func (t *Tracker) forgetWithin(ctx context.Context, c claim) error {
+	if c.follows {
+		// Whoever has been handed a leaked tag has no say over its session.
+		if own, err := t.ledger.load(ctx, c.id); err == nil && own.leaked() {
+			return nil
+		}
+	}
+	if c.via != "" {
+		// Whoever comes after a logout has no say over the session before.
+		if r, err := t.ledger.root(ctx, c.id); err == nil && r.Joins == renewed {
+			return nil
+		}
+	}
+	fresh, err := t.ledger.forget(ctx, c.id)
+	if fresh {
+		t.stats.forgotten.Add(1)
+	}
 	return err
 }
 

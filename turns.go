@@ -196,6 +196,29 @@ func within[T any](l *ledger, ctx context.Context, f func(context.Context) (T, e
 	return withinFor(l, ctx, l.timeout, l.timeout, f)
 }
 
+// patiently is within for what the application asks for: it may take many writes, and is
+// waited for as long as ctx lasts. It goes on behind whoever waits no longer.
+func patiently[T any](l *ledger, ctx context.Context, f func(context.Context) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := protect(l, ctx, func(ctx context.Context) (T, error) {
+			return withinFor(l, ctx, forgetLimit*l.timeout, forgetLimit*l.timeout, f)
+		})
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var zero T
+		return zero, ctx.Err()
+	}
+}
+
 // withinFor is within for work that may take longer than the request waits.
 func withinFor[T any](l *ledger, ctx context.Context, wait, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
 	if l.memory != nil {
