@@ -1,0 +1,218 @@
+package revisit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// forgetLimit is how many times StoreTimeout it may take to forget a session,
+// which is a few writes for each session that was merged into it. A request does
+// not wait that long.
+const forgetLimit = 20
+
+// deny forgets the sessions of the valid tokens, and reports whether it could.
+func (t *Tracker) deny(v *Visit) bool {
+	done := true
+	var room [2]claim
+	begin := time.Now()
+	for _, c := range v.claims(room[:0]) {
+		v.spoke = true
+		id := c.id
+		if err := t.forgetClaim(v.context.Context, c, t.ledger.left(begin)); err != nil {
+			done = false
+			t.stats.drop(err)
+			if times, ok := t.stats.denials.now(); ok {
+				t.logger.Error("revisit: a session whose visitor said no could not be forgotten yet", "session", id, "error", err, "times", times)
+			}
+		}
+	}
+	if err := t.denyAdopted(v); err != nil {
+		done = false
+		t.stats.drop(err)
+	}
+	return done
+}
+
+// Forget removes all that is stored about the session of id and about those
+// that were merged into it. A tombstone stays in its place for 400 days, longer
+// than any token lasts, so that none of them brings the session back; each ID is
+// logged, so that the log can be replayed over a restored backup.
+//
+// Called in a handler for its own session, it also has the client's carriers
+// cleared: the cookie with this response, if its header is looked at (always under ETag,
+// for a form that is sent, and where a carrier was about to be written), else with the
+// next one; a tag with the next page of its URL. The
+// Session that the handler has goes on showing what was; its Set returns
+// ErrForgotten. One that the request only looks like is not forgotten: ErrGuess. If
+// consent stays, the next page begins a new session.
+//
+// A session that is not there gets a tombstone, too: its token may be around. It returns
+// ErrNotFound for an ID that no session can have, as the zero one. Record.Likely of other
+// sessions may still name the ID, without anything that it leads to.
+//
+// An error means that the session may still be there: try again. Forget gives up after
+// twenty times Config.StoreTimeout, and returns when ctx ends; what it has begun goes on.
+func (t *Tracker) Forget(ctx context.Context, id ID) error {
+	v := t.visit(ctx)
+	if v == nil || v.session.tracker == nil || v.session.ID != id {
+		v = nil
+	}
+	if v != nil && v.session.guess {
+		return fmt.Errorf("revisit: forget %v: %w", id, ErrGuess)
+	}
+	if id.derived() || id.IsZero() { // no session, and what is kept there is not to go
+		return fmt.Errorf("revisit: forget %v: %w", id, ErrNotFound)
+	}
+	if _, err := patiently(t.ledger, ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, t.forgetWithin(ctx, claim{id: id})
+	}); err != nil {
+		return fmt.Errorf("revisit: forget %v: %w", id, err)
+	}
+	if v != nil {
+		v.clearing.Store(true)
+	}
+	return nil
+}
+
+// forgetClaim is Forget for a request, which does not wait that long.
+func (t *Tracker) forgetClaim(ctx context.Context, c claim, wait time.Duration) error {
+	_, err := withinFor(t.ledger, ctx, wait, forgetLimit*t.ledger.timeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, t.forgetWithin(ctx, c)
+	})
+	return err
+}
+
+func (t *Tracker) forgetWithin(ctx context.Context, c claim) error {
+	if c.follows {
+		// Whoever has been handed a leaked tag has no say over its session.
+		if own, err := t.ledger.load(ctx, c.id); err == nil && own.leaked() {
+			return nil
+		}
+	}
+	if c.via != "" {
+		// Whoever comes after a logout has no say over the session before.
+		if r, err := t.ledger.root(ctx, c.id); err == nil && r.Joins == renewed {
+			return nil
+		}
+	}
+	fresh, err := t.ledger.forget(ctx, c.id)
+	if fresh {
+		t.stats.forgotten.Add(1)
+	}
+	return err
+}
+
+// forget replaces the session of id and all that it has absorbed by tombstones.
+// The session itself comes after those, then the aliases between, and the one by
+// which it was found last: what fails before can be done again. fresh is false if
+// it was forgotten already.
+func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
+	var path []Record // of aliases, from id to the root
+	bury := func(absorbed []Absorbed) error {
+		for _, a := range absorbed {
+			if slices.ContainsFunc(path, func(r Record) bool { return r.ID == a.ID }) {
+				continue // its turn comes
+			}
+			if err := l.bury(ctx, a.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for at := id; ; {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		r, err := l.load(ctx, at)
+		if errors.Is(err, ErrForgotten) {
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		if !r.MergedInto.IsZero() {
+			if !r.MergedInto.older(at) {
+				return false, errCorrupt
+			}
+			path = append(path, r)
+			at = r.MergedInto
+			continue
+		}
+		if err := bury(r.Absorbed); err != nil {
+			return false, err
+		}
+		if err := l.forgetting(ctx, at); err != nil {
+			return false, err
+		}
+		err = l.swap(ctx, l.tombstone(at), r.Version)
+		if errors.Is(err, ErrConflict) {
+			continue // it may have absorbed another one
+		}
+		if err != nil {
+			return false, err
+		}
+		if l.gather != nil {
+			l.gather.forget(at)
+		}
+		l.logForgotten(at)
+		fresh = true
+		break
+	}
+	for _, r := range slices.Backward(path) {
+		if err := bury(r.Absorbed); err != nil {
+			return fresh, err
+		}
+		if err := l.bury(ctx, r.ID); err != nil {
+			return fresh, err
+		}
+	}
+	return fresh, nil
+}
+
+// bury puts a tombstone in place of whatever is there.
+func (l *ledger) bury(ctx context.Context, id ID) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r, err := l.load(ctx, id)
+		if errors.Is(err, ErrForgotten) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.forgetting(ctx, id); err != nil {
+			return err
+		}
+		err = l.swap(ctx, l.tombstone(id), r.Version)
+		if err == nil {
+			l.logForgotten(id)
+			if l.gather != nil {
+				l.gather.forget(id)
+			}
+		}
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+}
+
+// logForgotten has a line for each tombstone: a backup from before a merge has the merged
+// sessions apart, and all of them are to be forgotten again.
+func (l *ledger) logForgotten(id ID) {
+	if !id.derived() {
+		l.logger.Info("revisit: forgotten", "session", id)
+	}
+}
+
+// tombstone outlives every token of the session.
+func (l *ledger) tombstone(id ID) Record {
+	return Record{
+		ID: id, Version: newVersion(), Created: id.Time(),
+		Expires: milli(time.Now()).Add(max(l.lifetime, tombstoneLife)), Forgotten: true,
+	}
+}
