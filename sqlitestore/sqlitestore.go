@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"iter"
 	"net/url"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -71,7 +72,15 @@ func Open(path string, options Options) (*Store, error) {
 		s.close()
 		return nil, fmt.Errorf("sqlitestore: %s: %w", path, err)
 	}
-	var err error
+	// What is known of visitors is not for everybody on the machine. SQLite makes its other
+	// files with the rights of this one.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fail(err)
+	}
+	if err := file.Close(); err != nil {
+		return fail(err)
+	}
 	if s.writer, err = open(path, "rwc"); err != nil {
 		return fail(err)
 	}

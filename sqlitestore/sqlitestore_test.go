@@ -58,6 +58,14 @@ func TestItSurvivesARestart(t *testing.T) {
 	store := open(t, path)
 	r := record(t, time.Hour)
 	require.NoError(t, store.Save(t.Context(), r, 0))
+	files, err := filepath.Glob(path + "*")
+	require.NoError(t, err)
+	require.Len(t, files, 3, "and its -wal and -shm")
+	for _, name := range files {
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "%s is for nobody else", name)
+	}
 	require.NoError(t, store.Close())
 	got, err := open(t, path).Load(t.Context(), r.ID)
 	require.NoError(t, err)
