@@ -144,6 +144,7 @@ func TestTheTagIsComposedAsInTheTable(t *testing.T) {
 			if c.notModified {
 				assert.Equal(t, http.StatusNotModified, again.StatusCode)
 				assert.Equal(t, first.Header.Get("Etag"), again.Header.Get("Etag"), "a 304 echoes the tag")
+				assert.Equal(t, first.Header.Get("Cache-Control"), again.Header.Get("Cache-Control"), "and speaks to caches as the page did")
 				body, _ := io.ReadAll(again.Body)
 				assert.Empty(t, body)
 				assert.Empty(t, again.Header.Get("Content-Type"))
