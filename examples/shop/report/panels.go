@@ -25,8 +25,7 @@ var (
 
 	leadsQuery = query{`SELECT source, medium, campaign, count(*) FROM leads WHERE at >= ? GROUP BY source, medium, campaign`, "leads_at"}
 
-	creditsQuery = query{`SELECT c.source, c.medium, c.campaign, sum(c.credit), sum(c.cents) FROM orders o JOIN credits c ON c.number = o.number AND c.model = ?
-		WHERE o.paid >= ? GROUP BY c.source, c.medium, c.campaign`, "orders_paid"}
+	creditsQuery = query{`SELECT source, medium, campaign, sum(credit), sum(cents) FROM credits WHERE model = ? AND paid >= ? GROUP BY source, medium, campaign`, "credits_model"}
 
 	// Who has not come back has no timeline.
 	ordersQuery = query{`SELECT o.number, coalesce(v.session, ''), o.at, o.paid, o.cents, o.what FROM orders o LEFT JOIN visitors v ON v.session = o.session

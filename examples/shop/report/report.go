@@ -40,8 +40,9 @@ var schema = []string{
 	`CREATE INDEX IF NOT EXISTS orders_session ON orders (session)`,
 	`CREATE INDEX IF NOT EXISTS orders_paid ON orders (paid)`,
 	`CREATE TABLE IF NOT EXISTS credits (
-		model TEXT NOT NULL, number TEXT NOT NULL, source TEXT NOT NULL, medium TEXT NOT NULL, campaign TEXT NOT NULL, credit REAL NOT NULL, cents BIGINT NOT NULL)`,
-	`CREATE INDEX IF NOT EXISTS credits_number ON credits (number, model)`,
+		model TEXT NOT NULL, number TEXT NOT NULL, source TEXT NOT NULL, medium TEXT NOT NULL, campaign TEXT NOT NULL, credit REAL NOT NULL, cents BIGINT NOT NULL, paid BIGINT)`,
+	`CREATE INDEX IF NOT EXISTS credits_number ON credits (number)`,
+	`CREATE INDEX IF NOT EXISTS credits_model ON credits (model, paid)`,
 	`CREATE TABLE IF NOT EXISTS leads (
 		number TEXT PRIMARY KEY, session TEXT NOT NULL, at BIGINT NOT NULL, source TEXT NOT NULL, medium TEXT NOT NULL, campaign TEXT NOT NULL)`,
 	`CREATE INDEX IF NOT EXISTS leads_at ON leads (at)`,
@@ -432,7 +433,10 @@ func (r *Report) Order(ctx context.Context, o Order, touches []revisit.Touch) er
 func (r *Report) Paid(ctx context.Context, number string, at time.Time) (first bool, err error) {
 	err = r.inTx(ctx, func(t tx) error {
 		n, err := t.exec(ctx, `UPDATE orders SET paid = ? WHERE number = ? AND paid IS NULL`, at.UnixMilli(), number)
-		first = n > 0
+		if first = n > 0; !first || err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `UPDATE credits SET paid = ? WHERE number = ?`, at.UnixMilli(), number)
 		return err
 	})
 	return first, err

@@ -432,7 +432,7 @@ func fill(t *testing.T, r *Report, db *sql.DB, visitors int) {
 	exec(`INSERT INTO leads (number, session, at, source, medium, campaign) NUMBERS SELECT 'L' || i, 'v' || i, `+at+`, `+source+`, 'cpc', 'c' FROM n`, visitors/10)
 	exec(`INSERT INTO orders (number, session, at, paid, cents, what) NUMBERS SELECT 'O' || i, 'v' || i, `+at+`, `+at+`, 4900, 'x' FROM n`, visitors/20)
 	for _, m := range Models {
-		exec(`INSERT INTO credits (model, number, source, medium, campaign, credit, cents) NUMBERS SELECT '`+m.String()+`', 'O' || i, `+source+`, 'cpc', 'c', 1, 4900 FROM n`, visitors/20)
+		exec(`INSERT INTO credits (model, number, source, medium, campaign, credit, cents, paid) NUMBERS SELECT '`+m.String()+`', 'O' || i, `+source+`, 'cpc', 'c', 1, 4900, `+at+` FROM n`, visitors/20)
 	}
 	require.NoError(t, r.Hit(ctx, revisit.Hit{Session: session(1, 1, now), Count: 1, Time: now}))
 	_, err := db.ExecContext(ctx, "ANALYZE")
