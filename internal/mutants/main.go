@@ -68,7 +68,7 @@ var mutants = []mutant{
 	{"3: the landing page counts once", "ledger.go", "if c.seen = c.landing && !begins; c.seen {", "if false {", "Landing|WhatIsNotWrapped"},
 	{"3: a merge brings no direct touch", "merge.go", "t.Referrer != \"\" && !root.visiting(t.Time, l.visitGap) || len(root.Touches) == 0", "true", "JoinedPage"},
 	{"3: a tagged page loaded again is one click", "merge.go", "t.campaign() && !sameClick(&root, &t)", "t.campaign()", "JoinedPage"},
-	{"3: a slow merge costs no page view", "tracker.go", "if errors.Is(err, context.DeadlineExceeded) && !claims[0].follows {", "if false {", "TakeLong"},
+	{"3: a slow merge costs no page view", "tracker.go", "if errors.Is(err, context.DeadlineExceeded) && !claims[0].follows {", "if false && errors.Is(err, context.DeadlineExceeded) {", "TakeLong"},
 	{"3: while a merge is under way the carriers stay", "visit.go", "if v.unsettled && !v.clearing.Load() {", "if false {", "CarriersStay"},
 	{"3: a payment page's POST starts no session", "visit.go", "if site == \"cross-site\" && v.request.Method != http.MethodGet {", "if false {", "Payment"},
 
