@@ -514,3 +514,35 @@ func TestForgetOfWhatIsNoSession(t *testing.T) {
 		assert.ErrorIs(t, tracker.Forget(t.Context(), id), revisit.ErrNotFound)
 	}
 }
+
+// Nobody is told any more once Close waits for those who are being told.
+func TestCloseStartsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		release := make(chan struct{})
+		tracker := newTracker(t, revisit.Config{OnMerge: func(context.Context, revisit.ID, revisit.ID) error {
+			calls.Add(1)
+			<-release
+			return nil
+		}})
+		h := tracker.Handler(seen)
+		merge := func() {
+			b := newBrowser(h)
+			b.get("/")
+			clear(b.cookies)
+			time.Sleep(time.Millisecond)
+			b.get("/x")
+			b.get("/")
+			synctest.Wait()
+		}
+		merge()
+		require.EqualValues(t, 1, calls.Load())
+		closed := make(chan error)
+		go func() { closed <- tracker.Close() }()
+		synctest.Wait()
+		merge()
+		assert.EqualValues(t, 1, calls.Load(), "by TellMerges, later")
+		close(release)
+		require.NoError(t, <-closed)
+	})
+}

@@ -172,7 +172,7 @@ var mutants = []mutant{
 	{"touches: credentials are left out", "personal.go", "hasToken(s) ||", "", "Personal"},
 	{"5: each forgotten session is logged", "forget.go", "\t\tif err == nil {\n\t\t\tl.logForgotten(id)\n", "\t\tif err == nil {\n", "MergedSessions"},
 	{"7: calls that hang are bounded", "gather.go", "default: // all of them hang\n\t\tvar zero T\n\t\treturn zero, errBusy\n", "default:\n\t\tgo func() { g.busy <- struct{}{} }()\n", "HangsForEver"},
-	{"7: nobody joins a group that is waited for", "hooks.go", "if l.hooks.closed || a.underWay", "if a.underWay", "CloseUnder"},
+	{"7: nobody joins a group that is waited for", "hooks.go", "if l.hooks.closed || a.underWay", "if a.underWay", "CloseStarts"},
 	{"8: bots get nothing", "tracker.go", "v.permission != Deny && t.bot(r)", "false", "Bots"},
 	{"3: nodes agree on the salt", "match.go", "case !errors.Is(err, ErrConflict):\n\t\t\treturn nil, err\n", "case errors.Is(err, ErrConflict):\n\t\t\treturn &fresh, nil\n\t\tcase true:\n\t\t\treturn nil, err\n", "LookAlike"},
 	{"3: those that look alike at once are merged", "match.go", "return l.settle(ctx, to, []change{c})", "return l.create(ctx, record)", "LookAlike"},
