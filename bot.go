@@ -57,7 +57,7 @@ var botWords = newWords(
 	"embed", "unfurl", "expand", "mirror", "vuln", "secur", "certif", "alert", "expert", "rating", "rank", "market", "knowledge",
 	"podcast", "library", "batch", "worker", "engine", "status", "health", "measure", "quality", "compliance",
 	"hunter", "finder", "seeker", "lookup", "locator", "mapper", "gather", "aggregat", "digest", "notif", "explore/", "recon",
-	"evaluat", "generator", "tester", "watcher", "harvest", "reporter", "importer", "converter", "rewriter", "minder", "pull",
+	"evaluat", "generator", "tester", "watcher", "reporter", "importer", "converter", "rewriter", "minder", "pull",
 	// What they look at, and who runs them.
 	"domain", "dns", "ssl", "whois", "cache", "data", "blog", "url", "css", "xml", "content", "website", "webpage", "webmaster", "webcopy", "whatweb", "site/", "host",
 	"wordpress", "jetpack", "plugin", "cloud", "cdn", "server", "api/", "openai", "-ai", "ai/", "llm",
