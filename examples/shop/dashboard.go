@@ -97,6 +97,7 @@ func (d *dashboard) serve(w http.ResponseWriter, r *http.Request) {
 	if !slices.Contains(models, model) {
 		model = models[0]
 	}
+	seeding := d.seeding.Load() // before the figures, which may be of the time before its end
 	s, err := d.report.Summary(r.Context(), time.Now(), dashboardDays, model)
 	if err != nil {
 		http.Error(w, "The figures are not to be had now.", http.StatusServiceUnavailable)
@@ -131,7 +132,7 @@ func (d *dashboard) serve(w http.ResponseWriter, r *http.Request) {
 		Figures    template.JS
 		Unfinished bool
 		MadeUp     bool
-	}{"Dashboard", dashboardDays, model, models, s, fresh, again, d.seeding.Load(), template.JS(figures), d.seeding.Load() < 100, d.madeUp})
+	}{"Dashboard", dashboardDays, model, models, s, fresh, again, seeding, template.JS(figures), seeding < 100, d.madeUp})
 }
 
 // visitor shows one visitor's timeline.
