@@ -51,13 +51,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	consent := flags.String("consent", "optin", "whom to recognise: optin (who said yes), optout (who did not say no) or granted (everybody)")
 	useTLS := flags.Bool("tls", false, "serve https, with a certificate that is made at the start and that nobody trusts, and look at what browsers say in the handshake")
 	pay := flags.String("pay", "127.0.0.1:0", "`address` of the payment provider that belongs to the demonstration")
-	seedDays := flags.Int("seed-days", 0, "`days` of made-up history for the dashboard, if there is none yet")
+	seedDays := flags.Int("seed-days", 0, "`days` of made-up history for the dashboard, if there is none yet; at most 90, because nobody can buy while it is written")
 	data := flags.String("data", "", "`folder` that keeps the signing key and the sessions, so that a restart knows visitors; default: none, they are in memory")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *seedDays < 0 || *seedDays > 90 {
+		return fmt.Errorf("-seed-days: %d, want 0 to 90", *seedDays)
 	}
 	host, _, err := net.SplitHostPort(*addr)
 	if err != nil {

@@ -282,10 +282,10 @@ func Name(source, medium, campaign string) string {
 		return "not known"
 	case source == Others:
 		return "all others"
-	case source == "" && campaign == "":
+	case source == "" && campaign == "" && medium == "":
 		return "direct"
 	case source == "":
-		return campaign
+		return cmp.Or(campaign, medium)
 	case campaign != "":
 		return source + " / " + campaign
 	case medium != "" && medium != source:

@@ -8,9 +8,12 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,8 +33,8 @@ var schema = []string{
 		session TEXT PRIMARY KEY, first BIGINT NOT NULL, last BIGINT NOT NULL, hits BIGINT NOT NULL, visits BIGINT NOT NULL, via TEXT NOT NULL)`,
 	`CREATE INDEX IF NOT EXISTS visitors_last ON visitors (last)`,
 	`CREATE TABLE IF NOT EXISTS visits (
-		session TEXT NOT NULL, at BIGINT NOT NULL, source TEXT NOT NULL, medium TEXT NOT NULL, campaign TEXT NOT NULL, landing TEXT NOT NULL, via TEXT NOT NULL,
-		fresh BIGINT NOT NULL, PRIMARY KEY (session, at))`,
+		session TEXT NOT NULL, at BIGINT NOT NULL, last BIGINT NOT NULL, source TEXT NOT NULL, medium TEXT NOT NULL, campaign TEXT NOT NULL, link TEXT NOT NULL,
+		landing TEXT NOT NULL, via TEXT NOT NULL, fresh BIGINT NOT NULL, PRIMARY KEY (session, at))`,
 	`CREATE TABLE IF NOT EXISTS daily (
 		day BIGINT NOT NULL, source TEXT NOT NULL, medium TEXT NOT NULL, campaign TEXT NOT NULL, via TEXT NOT NULL, fresh BIGINT NOT NULL, visits BIGINT NOT NULL,
 		PRIMARY KEY (day, source, medium, campaign, via, fresh))`,
@@ -47,10 +50,14 @@ var schema = []string{
 		number TEXT PRIMARY KEY, session TEXT NOT NULL, at BIGINT NOT NULL, source TEXT NOT NULL, medium TEXT NOT NULL, campaign TEXT NOT NULL)`,
 	`CREATE INDEX IF NOT EXISTS leads_at ON leads (at)`,
 	`CREATE INDEX IF NOT EXISTS leads_session ON leads (session)`,
-	// Sessions that were merged into others, or forgotten: a page view that is told of
-	// late does not bring them back.
-	`CREATE TABLE IF NOT EXISTS gone (session TEXT PRIMARY KEY)`,
+	// Sessions that were merged into another one, the heir, or forgotten, without one. What
+	// comes late for such a session (a page view, an order under way) goes to the heir, or is
+	// nobody's.
+	`CREATE TABLE IF NOT EXISTS gone (session TEXT PRIMARY KEY, heir TEXT NOT NULL)`,
 }
+
+// probes fail on tables that another version has made.
+var probes = []string{`SELECT link, last, fresh FROM visits LIMIT 0`, `SELECT paid FROM credits LIMIT 0`, `SELECT heir FROM gone LIMIT 0`}
 
 // A Report is the database.
 type Report struct {
@@ -65,6 +72,11 @@ func Open(ctx context.Context, db *sql.DB, postgres bool) (*Report, error) {
 	for _, statement := range schema {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return nil, fmt.Errorf("report: %w", err)
+		}
+	}
+	for _, probe := range probes {
+		if _, err := db.ExecContext(ctx, probe); err != nil {
+			return nil, fmt.Errorf("report: the tables are those of another version of the shop: %w", err)
 		}
 	}
 	return &Report{db: db, postgres: postgres}, nil
@@ -115,6 +127,13 @@ func (r *Report) inTx(ctx context.Context, f func(tx) error) error {
 		return err
 	}
 	defer t.Rollback()
+	if r.postgres {
+		// One writer at a time, as in SQLite: what is forgotten while a page view is written
+		// would come back with it.
+		if _, err := t.ExecContext(ctx, `SELECT pg_advisory_xact_lock(20261126)`); err != nil {
+			return err
+		}
+	}
 	if err := f(tx{t, r}); err != nil {
 		return err
 	}
@@ -142,7 +161,7 @@ func from(t revisit.Touch) (source, medium, campaign string) {
 	if source == "" && t.Click != "" {
 		source, _, _ = strings.Cut(t.Click, "=") // of which platform the click is
 	}
-	return source, t.Medium, t.Campaign
+	return source, t.Medium, cmp.Or(t.Campaign, t.ID, t.Content, t.Term)
 }
 
 // touchOf returns the touch that a visit began with, which began at that time: one that is
@@ -162,12 +181,92 @@ func touchOf(r *revisit.Record, begin, end time.Time) (touch revisit.Touch) {
 	return touch
 }
 
+// visitGap is that of the Tracker, in milliseconds.
+const visitGap = int64(30 * time.Minute / time.Millisecond)
+
 // A visit is one row. The counts by day are those of the rows, so that whatever changes a
 // row changes the count with it.
 type visit struct {
-	at                                     int64
-	source, medium, campaign, landing, via string
-	fresh                                  int64 // 1 for a visitor's first
+	at, last                 int64 // when it began, and its last page view that is known
+	source, medium, campaign string
+	link                     string // all that the tagged link said, which tells two clicks apart
+	landing, via             string
+	fresh                    int64 // 1 for a visitor's first
+}
+
+func visitOf(s *revisit.Record, begin, end time.Time) visit {
+	t := touchOf(s, begin, end)
+	v := visit{at: begin.UnixMilli(), last: begin.UnixMilli(), landing: t.Landing, via: s.Via}
+	v.source, v.medium, v.campaign = from(t)
+	if t.Referrer == "" || t.Campaign+t.ID+t.Content+t.Term+t.Click != "" {
+		v.link = strings.Trim(strings.Join([]string{t.Source, t.Medium, t.Campaign, t.ID, t.Content, t.Term, t.Click}, "\n"), "\n")
+	}
+	return v
+}
+
+func (v *visit) isDirect() bool { return v.source == "" && v.medium == "" && v.campaign == "" }
+
+// goesOn reports whether the visit v, which began later, is w going on: two sessions turned
+// out to be one, or the same visit is told of again. A visit that begins while another one
+// is under way has a tagged link of its own, as in the Tracker's count.
+func (v *visit) goesOn(w *visit) bool {
+	return v.at == w.at || v.at < w.last+visitGap && (v.link == "" || v.link == w.link)
+}
+
+// settled puts a visitor's visits in order, each once. Which was told of first makes no
+// difference.
+func settled(all []visit) (one []visit) {
+	slices.SortStableFunc(all, func(v, w visit) int { return cmp.Compare(v.at, w.at) })
+	for _, v := range all {
+		if n := len(one); n > 0 && v.goesOn(&one[n-1]) {
+			w := &one[n-1]
+			w.last = max(w.last, v.last)
+			if v.at == w.at && w.isDirect() { // nothing was known of where it came from
+				w.source, w.medium, w.campaign, w.link, w.landing = v.source, v.medium, v.campaign, v.link, v.landing
+			}
+			continue
+		}
+		v.fresh = 0
+		if len(one) == 0 {
+			v.fresh = 1
+		}
+		one = append(one, v)
+	}
+	return one
+}
+
+// add adds to a visitor's visits.
+func add(ctx context.Context, t tx, session string, more ...visit) error {
+	have, err := visitsOf(ctx, t, session)
+	if err != nil {
+		return err
+	}
+	want := settled(append(slices.Clone(have), more...))
+	for _, v := range have {
+		if slices.Contains(want, v) {
+			continue
+		}
+		if _, err := t.exec(ctx, `DELETE FROM visits WHERE session = ? AND at = ?`, session, v.at); err != nil {
+			return err
+		}
+		if err := v.count(ctx, t, -1); err != nil {
+			return err
+		}
+	}
+	for _, v := range want {
+		if slices.Contains(have, v) {
+			continue
+		}
+		if _, err := t.exec(ctx, `INSERT INTO visits (session, at, last, source, medium, campaign, link, landing, via, fresh) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			session, v.at, v.last, v.source, v.medium, v.campaign, v.link, v.landing, v.via, v.fresh); err != nil {
+			return err
+		}
+		if err := v.count(ctx, t, 1); err != nil {
+			return err
+		}
+	}
+	_, err = t.exec(ctx, `UPDATE visitors SET visits = ? WHERE session = ?`, len(want), session)
+	return err
 }
 
 // count adds a visit to those of its day, or takes it away.
@@ -178,34 +277,37 @@ func (v *visit) count(ctx context.Context, t tx, by int64) error {
 	return err
 }
 
-// add puts a visit of a session in, if it is not there. One that is there and seemed to be
-// direct gets the way that is known now.
-func (v *visit) add(ctx context.Context, t tx, session string) error {
-	added, err := t.exec(ctx, `INSERT INTO visits (session, at, source, medium, campaign, landing, via, fresh) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session, at) DO NOTHING`,
-		session, v.at, v.source, v.medium, v.campaign, v.landing, v.via, v.fresh)
+func visitsOf(ctx context.Context, t tx, session string) (all []visit, err error) {
+	rows, err := t.QueryContext(ctx, t.r.sql(`SELECT at, last, source, medium, campaign, link, landing, via, fresh FROM visits WHERE session = ? ORDER BY at`), session)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if added > 0 {
-		return v.count(ctx, t, 1)
+	defer rows.Close()
+	for rows.Next() {
+		var v visit
+		if err := rows.Scan(&v.at, &v.last, &v.source, &v.medium, &v.campaign, &v.link, &v.landing, &v.via, &v.fresh); err != nil {
+			return nil, err
+		}
+		all = append(all, v)
 	}
-	if v.source == "" && v.campaign == "" {
-		return nil
+	return all, rows.Err()
+}
+
+// heirOf returns the session that has what belongs to one: itself, or the one that it was
+// merged into; "" if the visitor was forgotten.
+func heirOf(ctx context.Context, t tx, session string) (string, error) {
+	for session != "" {
+		var heir string
+		err := t.one(ctx, `SELECT heir FROM gone WHERE session = ?`, session).Scan(&heir)
+		if errors.Is(err, sql.ErrNoRows) {
+			return session, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		session = heir
 	}
-	have := *v
-	if err := t.one(ctx, `SELECT source, medium, campaign, via, fresh FROM visits WHERE session = ? AND at = ?`, session, v.at).
-		Scan(&have.source, &have.medium, &have.campaign, &have.via, &have.fresh); err != nil || have.source != "" || have.campaign != "" {
-		return err
-	}
-	if err := have.count(ctx, t, -1); err != nil {
-		return err
-	}
-	have.source, have.medium, have.campaign = v.source, v.medium, v.campaign
-	if _, err := t.exec(ctx, `UPDATE visits SET source = ?, medium = ?, campaign = ?, landing = ? WHERE session = ? AND at = ?`,
-		v.source, v.medium, v.campaign, v.landing, session, v.at); err != nil {
-		return err
-	}
-	return have.count(ctx, t, 1)
+	return "", nil
 }
 
 // Hit is told of page views by the Tracker. Who is not confirmed yet is not counted: a
@@ -215,145 +317,105 @@ func (r *Report) Hit(ctx context.Context, h revisit.Hit) error {
 	if !s.Confirmed || s.VisitStart.IsZero() {
 		return nil
 	}
-	id := s.ID.String()
 	return r.inTx(ctx, func(t tx) error {
-		var known, gone int64
-		if err := t.one(ctx, `SELECT (SELECT count(*) FROM gone WHERE session = ?), (SELECT count(*) FROM visitors WHERE session = ?)`, id, id).Scan(&gone, &known); err != nil || gone > 0 {
+		for _, a := range s.Absorbed { // whose page views are among these, whenever Merge is told of it
+			if err := merge(ctx, t, a.ID.String(), s.ID.String()); err != nil {
+				return err
+			}
+		}
+		session, err := heirOf(ctx, t, s.ID.String())
+		if session == "" || err != nil {
 			return err
 		}
 		if _, err := t.exec(ctx, `INSERT INTO visitors (session, first, last, hits, visits, via) VALUES (?, ?, ?, ?, 0, ?)
-			ON CONFLICT (session) DO UPDATE SET last = excluded.last, hits = excluded.hits, via = excluded.via`,
-			id, s.Created.UnixMilli(), s.LastHit.UnixMilli(), s.Hits, s.Via); err != nil {
+			ON CONFLICT (session) DO UPDATE SET `+latest+`, hits = CASE WHEN excluded.hits > visitors.hits THEN excluded.hits ELSE visitors.hits END`,
+			session, s.Created.UnixMilli(), s.LastHit.UnixMilli(), s.Hits, s.Via); err != nil {
 			return err
 		}
-		begins := []time.Time{s.VisitStart}
+		current := visitOf(s, s.VisitStart, time.Time{})
+		current.last = s.LastHit.UnixMilli()
+		visits := []visit{current}
 		// Whose first visit had nothing but its first page is heard of by the second one. Its
 		// touch is the first, whichever way it was.
-		if known == 0 && len(s.Touches) > 0 && s.Touches[0].Time.Before(s.VisitStart) {
-			begins = []time.Time{s.Touches[0].Time, s.VisitStart}
+		if len(s.Touches) > 0 && s.Touches[0].Time.Before(s.VisitStart) {
+			visits = append(visits, visitOf(s, s.Touches[0].Time, s.VisitStart))
 		}
-		for i, begin := range begins {
-			end := time.Time{}
-			if i+1 < len(begins) {
-				end = begins[i+1]
-			}
-			touch := touchOf(s, begin, end)
-			v := visit{at: begin.UnixMilli(), landing: touch.Landing, via: s.Via}
-			v.source, v.medium, v.campaign = from(touch)
-			if known == 0 && i == 0 {
-				v.fresh = 1
-			}
-			if err := v.add(ctx, t, id); err != nil {
-				return err
-			}
-		}
-		return recount(ctx, t, id)
+		return add(ctx, t, session, visits...)
 	})
 }
 
-func recount(ctx context.Context, t tx, session string) error {
-	_, err := t.exec(ctx, `UPDATE visitors SET visits = (SELECT count(*) FROM visits WHERE session = ?) WHERE session = ?`, session, session)
-	return err
-}
+// latest keeps what is known of a visitor from the first to the last, in whatever order it
+// comes.
+const latest = `first = CASE WHEN excluded.first < visitors.first THEN excluded.first ELSE visitors.first END,
+	last = CASE WHEN excluded.last > visitors.last THEN excluded.last ELSE visitors.last END,
+	via = CASE WHEN excluded.last >= visitors.last THEN excluded.via ELSE visitors.via END`
 
-// visitGap is that of the Tracker.
-const visitGap = 30 * time.Minute
-
-// Merge moves what hangs on one session to another. It may be called more than once.
+// Merge moves what hangs on one session to another. It may be called more than once, and
+// before or after what Hit knows of the two.
 func (r *Report) Merge(ctx context.Context, from, into revisit.ID) error {
-	return r.inTx(ctx, func(t tx) error {
-		var forgotten, known int64
-		if err := t.one(ctx, `SELECT (SELECT count(*) FROM gone WHERE session = ?), (SELECT count(*) FROM visits WHERE session = ?)`, into.String(), into.String()).Scan(&forgotten, &known); err != nil {
-			return err
-		}
-		if forgotten > 0 {
-			return forget(ctx, t, from)
-		}
-		if _, err := t.exec(ctx, `INSERT INTO visitors (session, first, last, hits, visits, via)
-			SELECT ?, first, last, hits, 0, via FROM visitors WHERE session = ?
-			ON CONFLICT (session) DO UPDATE SET hits = visitors.hits + excluded.hits, last = CASE WHEN excluded.last > visitors.last THEN excluded.last ELSE visitors.last END`,
-			into.String(), from.String()); err != nil {
-			return err
-		}
-		moved, err := visitsOf(ctx, t, from.String())
-		if err != nil {
-			return err
-		}
-		for _, v := range moved {
-			if err := v.count(ctx, t, -1); err != nil {
-				return err
-			}
-			// One that began while the other session's was under way, without a way of its own,
-			// is the same visit: of a browser that has lost its cookie, say.
-			var same int64
-			if err := t.one(ctx, `SELECT count(*) FROM visits WHERE session = ? AND at > ? AND at < ? AND (? = '' AND ? = '' OR source = ? AND medium = ? AND campaign = ?)`,
-				into.String(), v.at-visitGap.Milliseconds(), v.at+visitGap.Milliseconds(), v.source, v.campaign, v.source, v.medium, v.campaign).Scan(&same); err != nil {
-				return err
-			}
-			if same > 0 {
-				continue
-			}
-			if known > 0 {
-				v.fresh = 0 // the visitor was here before
-			}
-			if err := v.add(ctx, t, into.String()); err != nil {
-				return err
-			}
-		}
-		for _, table := range []string{"orders", "leads"} {
-			if _, err := t.exec(ctx, `UPDATE `+table+` SET session = ? WHERE session = ?`, into.String(), from.String()); err != nil {
-				return err
-			}
-		}
-		if err := gone(ctx, t, from); err != nil {
-			return err
-		}
-		return recount(ctx, t, into.String())
-	})
+	return r.inTx(ctx, func(t tx) error { return merge(ctx, t, from.String(), into.String()) })
 }
 
-func visitsOf(ctx context.Context, t tx, session string) (all []visit, err error) {
-	rows, err := t.QueryContext(ctx, t.r.sql(`SELECT at, source, medium, campaign, landing, via, fresh FROM visits WHERE session = ? ORDER BY at`), session)
+func merge(ctx context.Context, t tx, from, into string) error {
+	heir, err := heirOf(ctx, t, into)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var v visit
-		if err := rows.Scan(&v.at, &v.source, &v.medium, &v.campaign, &v.landing, &v.via, &v.fresh); err != nil {
-			return nil, err
+	if heir == "" {
+		return forget(ctx, t, from)
+	}
+	if now, err := heirOf(ctx, t, from); now != from || now == heir || err != nil {
+		return err // known already
+	}
+	if _, err := t.exec(ctx, `INSERT INTO visitors (session, first, last, hits, visits, via)
+		SELECT ?, first, last, hits, 0, via FROM visitors WHERE session = ?
+		ON CONFLICT (session) DO UPDATE SET `+latest+`, hits = visitors.hits + excluded.hits`, heir, from); err != nil {
+		return err
+	}
+	moved, err := visitsOf(ctx, t, from)
+	if err != nil {
+		return err
+	}
+	for _, v := range moved {
+		if err := v.count(ctx, t, -1); err != nil {
+			return err
 		}
-		all = append(all, v)
 	}
-	return all, rows.Err()
+	for _, table := range []string{"orders", "leads"} {
+		if _, err := t.exec(ctx, `UPDATE `+table+` SET session = ? WHERE session = ?`, heir, from); err != nil {
+			return err
+		}
+	}
+	if err := gone(ctx, t, from, heir); err != nil {
+		return err
+	}
+	return add(ctx, t, heir, moved...)
 }
 
 // Forget erases who a visitor was, for Config.OnForget. The orders stay, and are
 // nobody's, and so do the visits in the counts.
 func (r *Report) Forget(ctx context.Context, id revisit.ID) error {
-	return r.inTx(ctx, func(t tx) error { return forget(ctx, t, id) })
+	return r.inTx(ctx, func(t tx) error { return forget(ctx, t, id.String()) })
 }
 
-func forget(ctx context.Context, t tx, id revisit.ID) error {
+func forget(ctx context.Context, t tx, session string) error {
 	for _, table := range []string{"orders", "leads"} {
-		if _, err := t.exec(ctx, `UPDATE `+table+` SET session = '' WHERE session = ?`, id.String()); err != nil {
+		if _, err := t.exec(ctx, `UPDATE `+table+` SET session = '' WHERE session = ?`, session); err != nil {
 			return err
 		}
 	}
-	return gone(ctx, t, id)
+	return gone(ctx, t, session, "")
 }
 
 // gone removes a session for good.
-func gone(ctx context.Context, t tx, id revisit.ID) error {
-	for _, text := range []string{
-		`DELETE FROM visitors WHERE session = ?`, `DELETE FROM visits WHERE session = ?`,
-		`INSERT INTO gone (session) VALUES (?) ON CONFLICT (session) DO NOTHING`,
-	} {
-		if _, err := t.exec(ctx, text, id.String()); err != nil {
+func gone(ctx context.Context, t tx, session, heir string) error {
+	for _, table := range []string{"visitors", "visits"} {
+		if _, err := t.exec(ctx, `DELETE FROM `+table+` WHERE session = ?`, session); err != nil {
 			return err
 		}
 	}
-	return nil
+	_, err := t.exec(ctx, `INSERT INTO gone (session, heir) VALUES (?, ?) ON CONFLICT (session) DO UPDATE SET heir = excluded.heir`, session, heir)
+	return err
 }
 
 // Expire erases who the visitors of before that time were: the Tracker's Store deletes
@@ -382,7 +444,11 @@ func (r *Report) Lead(ctx context.Context, number, session string, last revisit.
 		source = Unknown
 	}
 	return r.inTx(ctx, func(t tx) error {
-		_, err := t.exec(ctx, `INSERT INTO leads (number, session, at, source, medium, campaign) VALUES (?, ?, ?, ?, ?, ?)`,
+		session, err := heirOf(ctx, t, session) // who was forgotten meanwhile, say
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `INSERT INTO leads (number, session, at, source, medium, campaign) VALUES (?, ?, ?, ?, ?, ?)`,
 			number, session, at.UnixMilli(), source, medium, campaign)
 		return err
 	})
@@ -401,8 +467,12 @@ type Order struct {
 // are those of now. One whose number is known stays as it is: the form was sent twice.
 func (r *Report) Order(ctx context.Context, o Order, touches []revisit.Touch) error {
 	return r.inTx(ctx, func(t tx) error {
+		session, err := heirOf(ctx, t, o.Session)
+		if err != nil {
+			return err
+		}
 		added, err := t.exec(ctx, `INSERT INTO orders (number, session, at, cents, what) VALUES (?, ?, ?, ?, ?) ON CONFLICT (number) DO NOTHING`,
-			o.Number, o.Session, o.At.UnixMilli(), o.Cents, o.What)
+			o.Number, session, o.At.UnixMilli(), o.Cents, o.What)
 		if err != nil || added == 0 {
 			return err
 		}

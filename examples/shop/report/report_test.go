@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -245,9 +246,19 @@ func TestVisitsAreCountedOnce(t *testing.T) {
 		})
 		merges := slices.DeleteFunc(slices.Clone(events), func(e event) bool { return e.into.IsZero() })
 		hits := slices.DeleteFunc(slices.Clone(events), func(e event) bool { return !e.into.IsZero() })
-		for order, all := range map[string][]event{"as it happened": events, "merges told late": append(slices.Clone(hits), merges...), "twice": append(slices.Clone(events), events...)} {
-			db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "shop.db"))
+		orders := map[string][]event{
+			"as it happened": events, "merges told late": append(slices.Clone(hits), merges...), "merges told early": append(slices.Clone(merges), hits...),
+			"twice": append(slices.Clone(events), events...),
+		}
+		for i := range 20 {
+			mixed := slices.Clone(events)
+			rand.New(rand.NewPCG(1, uint64(i))).Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
+			orders[fmt.Sprint("mixed ", i)] = mixed
+		}
+		for order, all := range orders {
+			db, err := sql.Open("sqlite", ":memory:")
 			require.NoError(t, err)
+			db.SetMaxOpenConns(1) // each connection has a memory of its own
 			r, err := Open(t.Context(), db, false)
 			require.NoError(t, err)
 			for _, e := range all {
@@ -257,8 +268,13 @@ func TestVisitsAreCountedOnce(t *testing.T) {
 					require.NoError(t, r.Merge(t.Context(), e.from, e.into))
 				}
 			}
-			s, err := r.Summary(t.Context(), events[len(events)-1].hit.Session.LastHit.Add(time.Minute), 3, "last")
+			last := events[len(events)-1].hit.Session
+			s, err := r.Summary(t.Context(), last.LastHit.Add(time.Minute), 3, "last")
 			require.NoError(t, err)
+			v, err := r.Visitor(t.Context(), last.ID.String())
+			require.NoError(t, err)
+			assert.Equal(t, last.Hits, v.Hits, "%s, %s: page views", name, order)
+			assert.Equal(t, visits, v.Visits, "%s, %s", name, order)
 			got, sum, fresh := make(map[string]int64), int64(0), int64(0)
 			for _, c := range s.Campaigns {
 				got[c.Source] = c.Visits
@@ -312,6 +328,106 @@ func TestWhatIsKnownLateAndWhatIsOver(t *testing.T) {
 			assert.Zero(t, n, table)
 		}
 	})
+}
+
+// Two clicks are two visits, whichever part of the link tells them apart; and what says no
+// more than an identifier is a campaign, too.
+func TestClicksAreToldApart(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *Report, _ *sql.DB) {
+		ctx := t.Context()
+		first := revisit.Touch{Time: now, Source: "google", Medium: "cpc", Campaign: "teapots", Click: "gclid=1"}
+		second := first
+		second.Time, second.Click = now.Add(10*time.Minute), "gclid=2"
+		third := revisit.Touch{Time: now.Add(time.Hour), ID: "spring-4711"}
+		for i, touches := range [][]revisit.Touch{{first}, {first, second}, {first, second, third}} {
+			require.NoError(t, r.Hit(ctx, revisit.Hit{Session: session(2, int64(i+1), touches[i].Time, touches...)}))
+		}
+		require.NoError(t, r.Merge(ctx, id(2), id(1))) // which has no page view
+		require.NoError(t, r.Order(ctx, Order{"O1", id(2).String(), third.Time, 300, "x"}, []revisit.Touch{third}))
+		_, err := r.Paid(ctx, "O1", third.Time)
+		require.NoError(t, err)
+		s, err := r.Summary(ctx, now, 3, "last")
+		require.NoError(t, err)
+		assert.ElementsMatch(t, []Campaign{{"google", "cpc", "teapots", 2, 0, 0, 0}, {"", "", "spring-4711", 1, 0, 1, 300}}, s.Campaigns)
+		assert.Equal(t, "spring-4711", Name("", "", "spring-4711"))
+		assert.Equal(t, "qr", Name("", "qr", ""))
+		assert.Equal(t, "direct", Name("", "", ""))
+		v, err := r.Visitor(ctx, id(1).String())
+		require.NoError(t, err)
+		assert.Len(t, v.Events, 4, "the order is the heir's")
+	})
+}
+
+// While a merge is told of, the session that it goes into is merged into another one: then
+// that is told again. Nothing is lost on the way, and nobody takes it for forgotten.
+func TestMergesInARow(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *Report, _ *sql.DB) {
+		ctx := t.Context()
+		require.NoError(t, r.Hit(ctx, revisit.Hit{Session: session(3, 1, now)}))
+		require.NoError(t, r.Order(ctx, Order{"O1", id(3).String(), now, 300, "x"}, nil))
+		for _, m := range [][2]byte{{2, 1}, {3, 2}, {2, 1}, {3, 1}} {
+			require.NoError(t, r.Merge(ctx, id(m[0]), id(m[1])))
+		}
+		v, err := r.Visitor(ctx, id(1).String())
+		require.NoError(t, err)
+		assert.Len(t, v.Events, 2, "a visit and an order")
+	})
+}
+
+// An order that was under way while its visitor was forgotten is nobody's.
+func TestWhatComesAfterAForget(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *Report, db *sql.DB) {
+		ctx := t.Context()
+		require.NoError(t, r.Merge(ctx, id(2), id(1)))
+		require.NoError(t, r.Forget(ctx, id(1)))
+		for n := range byte(2) {
+			require.NoError(t, r.Order(ctx, Order{fmt.Sprint("O", n), id(n + 1).String(), now, 300, "x"}, nil))
+			require.NoError(t, r.Lead(ctx, fmt.Sprint("L", n), id(n+1).String(), revisit.Touch{}, now))
+			require.NoError(t, r.Hit(ctx, revisit.Hit{Session: session(n+1, 1, now)}))
+		}
+		var n int
+		require.NoError(t, db.QueryRow(`SELECT (SELECT count(*) FROM orders WHERE session <> '') + (SELECT count(*) FROM leads WHERE session <> '') +
+			(SELECT count(*) FROM visits) + (SELECT count(*) FROM visitors)`).Scan(&n))
+		assert.Zero(t, n)
+	})
+}
+
+// Nobody is forgotten while a page view of his is written, which would bring him back.
+func TestOneWriterAtATime(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *Report, _ *sql.DB) {
+		ctx := t.Context()
+		writes, goOn, done := make(chan bool), make(chan bool), make(chan error, 2)
+		go func() {
+			done <- r.inTx(ctx, func(tx) error {
+				close(writes)
+				<-goOn
+				return nil
+			})
+		}()
+		<-writes
+		forgets := make(chan error, 1)
+		go func() { forgets <- r.Forget(ctx, id(1)) }()
+		select {
+		case err := <-forgets:
+			close(goOn)
+			t.Fatalf("a second writer got through: %v", err)
+		case <-time.After(100 * time.Millisecond): // which is as long as it takes a bad one, and more
+		}
+		close(goOn)
+		require.NoError(t, <-done)
+		require.NoError(t, <-forgets)
+	})
+}
+
+// Tables that another version has made are refused at once.
+func TestTablesOfAnotherVersion(t *testing.T) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "shop.db"))
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.Exec(`CREATE TABLE visits (session TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (session, at))`)
+	require.NoError(t, err)
+	_, err = Open(t.Context(), db, false)
+	assert.ErrorContains(t, err, "another version")
 }
 
 // Whoever opens links with made-up campaigns does not make the table longer.
@@ -427,7 +543,7 @@ func fill(t *testing.T, r *Report, db *sql.DB, visitors int) {
 	at = strings.ReplaceAll(at, "%", "%%")
 	source := `('source' || (i %% 40))`
 	exec(`INSERT INTO visitors (session, first, last, hits, visits, via) NUMBERS SELECT 'v' || i, `+at+`, `+at+`, 3, 1, 'cookie' FROM n`, visitors)
-	exec(`INSERT INTO visits (session, at, source, medium, campaign, landing, via, fresh) NUMBERS SELECT 'v' || i, `+at+`, `+source+`, 'cpc', 'c', '/', 'cookie', 1 FROM n`, visitors)
+	exec(`INSERT INTO visits (session, at, last, source, medium, campaign, link, landing, via, fresh) NUMBERS SELECT 'v' || i, `+at+`, `+at+`, `+source+`, 'cpc', 'c', 'c', '/', 'cookie', 1 FROM n`, visitors)
 	exec(`INSERT INTO daily (day, source, medium, campaign, via, fresh, visits) NUMBERS SELECT `+fmt.Sprint(dayOf(now))+` - i / 160, 'source' || (i %% 40), 'cpc', 'c', CASE WHEN i / 40 %% 2 = 0 THEN 'cookie' ELSE 'etag' END, i / 80 %% 2, 7 FROM n`, 160*730)
 	exec(`INSERT INTO leads (number, session, at, source, medium, campaign) NUMBERS SELECT 'L' || i, 'v' || i, `+at+`, `+source+`, 'cpc', 'c' FROM n`, visitors/10)
 	exec(`INSERT INTO orders (number, session, at, paid, cents, what) NUMBERS SELECT 'O' || i, 'v' || i, `+at+`, `+at+`, 4900, 'x' FROM n`, visitors/20)
