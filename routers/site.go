@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"html"
 	"net/http"
 	"time"
 
@@ -20,7 +21,7 @@ func visitor(w http.ResponseWriter, r *http.Request) {
 func product(w http.ResponseWriter, r *http.Request, id string) {
 	visitor(w, r)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprintf(w, "<!doctype html><title>Product %s</title>%1024s", id, "")
+	fmt.Fprintf(w, "<!doctype html><title>Product %s</title>%1024s", html.EscapeString(id), "")
 }
 
 // events is a stream that says something at once, and goes on until the client goes.

@@ -4,7 +4,9 @@ package migrate
 
 import (
 	"errors"
+	"io/fs"
 	"net/http"
+	"time"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/gorilla/securecookie"
@@ -20,18 +22,22 @@ func FromSCS(manager *scs.SessionManager) func(*http.Request) (string, error) {
 		if err != nil {
 			return "", nil
 		}
-		ctx, err := manager.Load(r.Context(), cookie.Value)
+		finder := *manager
+		finder.Codec = unread{}
+		ctx, err := finder.Load(r.Context(), cookie.Value)
 		if err != nil {
-			// Its store is away: ask again. Or it has the session, with values of types that
-			// this program has not registered with encoding/gob.
-			if _, found, finds := manager.Store.Find(cookie.Value); finds == nil && found {
-				return cookie.Value, nil
-			}
-			return "", err
+			return "", err // its store is away: ask again
 		}
-		return manager.Token(ctx), nil // "" for a token that the store does not have
+		return finder.Token(ctx), nil // "" for a token that the store does not have
 	}
 }
+
+// unread is a codec for who only asks whether a session is there: its values may be of types
+// that this program does not know.
+type unread struct{}
+
+func (unread) Encode(time.Time, map[string]any) ([]byte, error) { return nil, errors.ErrUnsupported }
+func (unread) Decode([]byte) (time.Time, map[string]any, error) { return time.Time{}, nil, nil }
 
 // FromGorilla adopts those who have a session of gorilla/sessions under this name, by
 // the value that the application has given each of them under key, at random. The cookie
@@ -41,6 +47,9 @@ func FromGorilla(store sessions.Store, name, key string) func(*http.Request) (st
 		session, err := store.Get(r, name) // which checks the signature
 		if bad := securecookie.Error(nil); errors.As(err, &bad) && bad.IsDecode() {
 			return "", nil // forged, or of another key
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil // a FilesystemStore has lost it
 		}
 		if err != nil || session.IsNew {
 			return "", err // what keeps its sessions is away: ask again; or nil, for none

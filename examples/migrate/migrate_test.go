@@ -1,11 +1,14 @@
 package migrate
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -146,4 +149,45 @@ func TestWhoCannotBeAskedNow(t *testing.T) {
 	value, err := FromSCS(manager)(r)
 	require.NoError(t, err)
 	assert.Equal(t, "token", value)
+
+	manager.Store = redisDown{}
+	_, err = FromSCS(manager)(r)
+	assert.ErrorContains(t, err, "refused")
+}
+
+// redisDown is a store of alexedwards/scs that wants a context, as goredisstore does, and
+// does not answer.
+type redisDown struct{ scs.Store }
+
+func (redisDown) Find(string) ([]byte, bool, error) { panic("missing context arg") }
+
+func (redisDown) FindCtx(context.Context, string) ([]byte, bool, error) {
+	return nil, false, errors.New("connection refused")
+}
+
+// A session whose file has gone is none: who has its cookie is a visitor like any other.
+func TestASessionThatWasLost(t *testing.T) {
+	dir := t.TempDir()
+	store := sessions.NewFilesystemStore(dir, []byte("0123456789abcdef0123456789abcdef"))
+	r := httptest.NewRequest("GET", "/", nil)
+	s, err := store.Get(r, "shop")
+	require.NoError(t, err)
+	s.Values["visitor"] = "somebody"
+	w := httptest.NewRecorder()
+	require.NoError(t, s.Save(r, w))
+	r = httptest.NewRequest("GET", "/", nil)
+	r.AddCookie(w.Result().Cookies()[0])
+	value, err := FromGorilla(store, "shop", "visitor")(r)
+	require.NoError(t, err)
+	assert.Equal(t, "somebody", value)
+
+	kept, err := filepath.Glob(filepath.Join(dir, "*"))
+	require.NoError(t, err)
+	require.Len(t, kept, 1)
+	require.NoError(t, os.Remove(kept[0]))
+	r = httptest.NewRequest("GET", "/", nil)
+	r.AddCookie(w.Result().Cookies()[0])
+	value, err = FromGorilla(store, "shop", "visitor")(r)
+	require.NoError(t, err)
+	assert.Empty(t, value)
 }
