@@ -98,7 +98,8 @@ func (tr *Tracker) touchOf(r *http.Request, page *url.URL, referrer string, at t
 		pair, rest, _ = strings.Cut(rest, "&")
 		key, value, _ := strings.Cut(pair, "=")
 		if field := t.field(key); field != nil {
-			if text := unescape(value); *field == "" && !isPersonal(text) {
+			// As it came, too: a plus sign is a space to a query, and begins a number.
+			if text := unescape(value); *field == "" && !isPersonal(value) && !isPersonal(text) {
 				*field = clip(text)
 			}
 		} else if t.Click == "" && slices.Contains(clickIDs[:], key) {

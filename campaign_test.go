@@ -1,6 +1,8 @@
 package revisit
 
 import (
+	"encoding/base64"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -125,6 +127,30 @@ func TestReferrersAreKnown(t *testing.T) {
 	}
 }
 
+// A Referer whose host no browser writes is none: it could be taken for another one, or be
+// longer than what is kept.
+func TestHostsAreASCII(t *testing.T) {
+	r := &http.Request{Host: "shop.example", URL: &url.URL{Path: "/"}, Header: http.Header{}}
+	for _, host := range []string{"%E2%80%AEmoc.elgoog", "a%C2%85b", strings.Repeat("\u023a", 100), "b\u00fccher.example", "a%20b.example", strings.Repeat("a", 300)} {
+		touch := (&Tracker{}).touchOf(r, r.URL, "https://"+host+"/x", time.Time{})
+		assert.True(t, touch.IsDirect(), "%q: %+v", host, touch)
+	}
+	for _, host := range []string{"xn--bcher-kva.example", "news.example:8443", "[2001:db8::1]", "a_b.example"} {
+		touch := (&Tracker{}).touchOf(r, r.URL, "https://"+host+"/x", time.Time{})
+		assert.Equal(t, "https://"+host+"/x", touch.Referrer)
+		assert.False(t, touch.campaign())
+	}
+}
+
+// A number may begin with a plus sign that nobody has escaped, and may have more of them.
+func TestNoNumberIsKept(t *testing.T) {
+	for _, value := range []string{"+4917012345678", "+49+170+1234567", "%2B4917012345678", "100%25-ann%252540example.com"} {
+		page := &url.URL{Path: "/", RawQuery: "utm_source=crm&utm_term=" + value}
+		r := &http.Request{Host: "shop.example", URL: page, Header: http.Header{}}
+		assert.Empty(t, (&Tracker{}).touchOf(r, page, "", time.Time{}).Term, value)
+	}
+}
+
 // What is personal by its form, and what only looks a little like it. The second half are
 // campaigns of real platforms and people, which a report cannot do without.
 func TestWhatIsPersonal(t *testing.T) {
@@ -133,7 +159,10 @@ func TestWhatIsPersonal(t *testing.T) {
 		"eyJhbGciOiJub25lIn0.e30.x", "Bearer eyJhbGciOiJub25lIn0", "/password/x.eyJhbGci", "t=eyJhbGci",
 		"5d41402abc4b2a76b9719d911017c592", "/reset/5d41402abc4b2a76b9719d911017c592/", "123e4567-e89b-42d3-a456-426614174000",
 		"sk_live_4eC39HqLyjWDarjtT1zdp7dc", "/reset/q83vEjRWeJq8Tz1kV7niQ4Rx", "x-Zk3Tq9LmW2bVx8Rj5YpN7c",
-		"+491701234567", "+49 170 123-4567", "0170-1234567", "/call/+491701234567",
+		"+491701234567", "+49 170 123-4567", "0170-1234567", "/call/+491701234567", "+49+170+1234567",
+		"user-123e4567-e89b-42d3-a456-426614174000", "123e4567-e89b-42d3-a456-426614174000-x", "/r/token_123e4567-e89b-42d3-a456-426614174000/x",
+		"100%-joe%2540example.com", "joe%@example.com", "joe%%40example.com", "@@joe@example.com", "@/joe@example.com",
+		"/reset/uW3zg-p7goY1Qx7Kd4sT3nZw", "YBq2_h7Zc9wK-Lm3Rt8Vx1Np5Js0Df4Ga6Qe2Ui7Ob",
 	} {
 		assert.True(t, isPersonal(text), text)
 	}
@@ -141,8 +170,34 @@ func TestWhatIsPersonal(t *testing.T) {
 		"", "spring", "spring sale 2026", "SummerSale2026NewsletterGermany", "YouTube4KVideoAd2026", "black-friday-2026-newsletter-customers-de",
 		"20456789012-151234567890-678901234567", "120210512345678901-120210598765432101", "12021051234567890112021059876543210112", "701234567890", "0815",
 		"@shop", "/@shop/video", "sale@50", "100%", "teapot+kettle", "keyJumbo", "deadbeef", "a@b", "2026-11-25T21:00:00", "00:30",
+		"iPhone15Pro-iPhone16Pro", "Spring_Sale_2026-New_Lamps_For_You", "FW25-Q3-US-Lamps-A1-B2-Video", "DE_Search_Brand_Exact_2026_Q4-v2", "a@/b.c", "@@", "100%@",
 	} {
 		assert.False(t, isPersonal(text), text)
+	}
+}
+
+// Most of what is random is told from names: in base64url three of four of 128 bits, nine of
+// ten of 256.
+func TestRandomTokensAreTold(t *testing.T) {
+	source := rand.NewChaCha8([32]byte{26})
+	for n, want := range map[int]int{16: 1500, 18: 1500, 24: 1700, 32: 1800} {
+		told := 0
+		for range 2000 {
+			b := make([]byte, n)
+			_, _ = source.Read(b)
+			if isPersonal("/reset/" + base64.RawURLEncoding.EncodeToString(b)) {
+				told++
+			}
+		}
+		assert.Greater(t, told, want, "%d bytes", n)
+	}
+}
+
+// A long link is not looked at for longer than a short one: one of a megabyte took minutes.
+func TestALongLinkIsNotLookedAt(t *testing.T) {
+	for _, text := range []string{"@", "%40", "a@", "0-", "eyJ", "%2540"} {
+		text = strings.Repeat(text, 1<<18)
+		assert.Less(t, testing.AllocsPerRun(1, func() { isPersonal(text) }), 100.0, text[:5])
 	}
 }
 

@@ -1,21 +1,25 @@
 package revisit
 
 import (
-	"net/url"
+	"strconv"
 	"strings"
 )
+
+// maxPersonal is how much of a text is looked at: no more than a quarter of it is kept.
+const maxPersonal = 4 * maxTouchText
 
 // isPersonal reports whether a text has something of a person in it that is not to be
 // kept: a mail address, a telephone number, or what looks like a credential, however often
 // it was escaped. Links in letters have such things put into them by whoever sends those.
 // It is a guess by form: a name is a word like any other.
 func isPersonal(s string) bool {
+	s = s[:min(len(s), maxPersonal)]
 	for range 4 {
 		if hasAddress(s) || hasJWT(s) || hasToken(s) || hasNumber(s) {
 			return true
 		}
-		again, err := url.PathUnescape(s)
-		if err != nil || again == s {
+		again := unescapeOnce(s)
+		if again == s {
 			return false
 		}
 		s = again
@@ -23,33 +27,56 @@ func isPersonal(s string) bool {
 	return true // nobody escapes five times without something to hide
 }
 
-// hasAddress reports whether s has a mail address in it.
-func hasAddress(s string) bool {
-	for {
-		i := strings.IndexAny(s, "@\uff20%") // the full-width one is one, too
-		if i < 0 {
-			return false
-		}
-		n := 1
-		switch {
-		case strings.HasPrefix(s[i:], "%40"):
-			n = len("%40")
-		case s[i] == '%':
-			n = 0
-		case s[i] != '@':
-			n = len("\uff20")
-		}
-		if n > 0 && i > 0 && s[i-1] != '/' { // which would be somebody's page: /@name
-			if host, _, _ := strings.Cut(s[i+n:], "/"); strings.Contains(strings.Trim(host, "."), ".") {
-				return true
+// unescapeOnce takes one layer of escapes off, and leaves a percent sign that is none.
+func unescapeOnce(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(c))
+				i += 2
+				continue
 			}
 		}
-		s = s[i+max(n, 1):]
+		b = append(b, s[i])
+	}
+	return string(b)
+}
+
+// hasAddress reports whether s has a mail address in it: something, an at sign, and a host
+// with a dot within.
+func hasAddress(s string) bool {
+	for i := 0; i < len(s); {
+		n := atSign(s[i:])
 		if n == 0 {
+			i++
 			continue
 		}
-		s = "x" + s // something stands before the rest
+		named := i > 0 && s[i-1] != '/' // which would be somebody's page: /@name
+		i += n
+		begin := i
+		for i < len(s) && s[i] != '/' && atSign(s[i:]) == 0 {
+			i++
+		}
+		if named && strings.Contains(strings.Trim(s[begin:i], "."), ".") {
+			return true
+		}
 	}
+	return false
+}
+
+// atSign returns how long the at sign is that s begins with, 0 for none. The full-width one
+// is one, too.
+func atSign(s string) int {
+	for _, sign := range [...]string{"@", "%40", "\uff20"} {
+		if strings.HasPrefix(s, sign) {
+			return len(sign)
+		}
+	}
+	return 0
 }
 
 // hasJWT reports whether s has a JSON Web Token in it (RFC 7519), whose header begins so
@@ -73,11 +100,11 @@ func hasJWT(s string) bool {
 const minToken = 22
 
 // hasToken reports whether s has 32 and more hexadecimal digits in a row, a UUID, or as
-// much of base64.
+// much of base64, in either alphabet, as far as that can be told from a name.
 func hasToken(s string) bool {
 	for len(s) > 0 {
 		n := 0
-		for n < len(s) && (isAlphanumeric(s[n]) || s[n] == '-') {
+		for n < len(s) && (isAlphanumeric(s[n]) || s[n] == '-' || s[n] == '_') {
 			n++
 		}
 		if looksRandom(s[:n]) {
@@ -88,39 +115,69 @@ func hasToken(s string) bool {
 	return false
 }
 
-// looksRandom looks at a run of letters, digits and hyphens.
+// looksRandom looks at a run of letters, digits, hyphens and underscores.
 func looksRandom(run string) bool {
-	if isUUID(run) {
-		return true
-	}
-	for part := range strings.SplitSeq(run, "-") {
-		var lower, upper, digits, hex, changes int
-		for i := range len(part) {
-			c := part[i]
-			switch {
-			case '0' <= c && c <= '9':
-				digits++
-			case 'a' <= c && c <= 'z':
-				lower++
-			default:
-				upper++
+	var whole chars
+	parts := 0
+	for i := 0; i < len(run); {
+		if run[i] == '-' || run[i] == '_' {
+			if i >= 8 && i+28 <= len(run) && isUUID(run[i-8:i+28]) {
+				return true
 			}
-			if c <= '9' || c|0x20 <= 'f' {
-				hex++
-			}
-			if i > 0 && charKind(c) != charKind(part[i-1]) {
-				changes++
-			}
+			i++
+			continue
 		}
-		letters := lower + upper
-		if hex == len(part) && len(part) >= 32 && letters > 0 && digits > 0 {
+		part := partOf(run[i:])
+		if part.looksRandom() {
 			return true
 		}
-		if len(part) >= minToken && lower > 0 && upper > 0 && digits > 0 && changes*20 >= len(part)*9 {
-			return true
+		whole.add(part)
+		parts++
+		i += part.n
+	}
+	// The URL's alphabet has the hyphen and the underscore, now and then: parts are long
+	// then, and what is in them changes more often than in a list of short names.
+	return whole.n >= 8*parts && len(run) >= minToken && whole.n >= minToken-2 && whole.mixed() && whole.changes*2 > whole.n-parts
+}
+
+// chars counts what kinds of characters there are.
+type chars struct {
+	n, lower, upper, digits, hex int
+
+	changes int // of the kind, from one to the next
+}
+
+// partOf counts the letters and digits that s begins with.
+func partOf(s string) (c chars) {
+	for ; c.n < len(s) && isAlphanumeric(s[c.n]); c.n++ {
+		b := s[c.n]
+		switch charKind(b) {
+		case 0:
+			c.digits++
+		case 1:
+			c.upper++
+		default:
+			c.lower++
+		}
+		if b <= '9' || b|0x20 <= 'f' {
+			c.hex++
+		}
+		if c.n > 0 && charKind(b) != charKind(s[c.n-1]) {
+			c.changes++
 		}
 	}
-	return false
+	return c
+}
+
+func (c *chars) add(d chars) {
+	c.n, c.lower, c.upper, c.digits, c.changes = c.n+d.n, c.lower+d.lower, c.upper+d.upper, c.digits+d.digits, c.changes+d.changes
+}
+
+func (c *chars) mixed() bool { return c.lower > 0 && c.upper > 0 && c.digits > 0 }
+
+func (c *chars) looksRandom() bool {
+	return c.hex == c.n && c.n >= 32 && c.digits > 0 && c.digits < c.n ||
+		c.n >= minToken && c.mixed() && c.changes*20 >= c.n*9
 }
 
 func charKind(c byte) int {
@@ -162,7 +219,7 @@ func hasNumber(s string) bool {
 			switch {
 			case '0' <= c && c <= '9':
 				digits++
-			case !strings.ContainsRune(" -.()", c):
+			case !strings.ContainsRune(" -.()+", c):
 				other = true
 			}
 		}

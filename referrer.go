@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode/utf8"
 )
 
 //go:embed referrers.txt
@@ -116,7 +115,7 @@ func externalReferrer(referer, own string, ownHosts []string) (host, page string
 		return "", "", false
 	}
 	host = strings.ToLower(u.Hostname())
-	if host == "" || len(u.Host) > maxHost || !utf8.ValidString(u.Host) || isUnder(host, ownHosts) || strings.EqualFold(host, withoutPort(own)) {
+	if host == "" || len(u.Host) > maxHost || !isHost(u.Host) || isUnder(host, ownHosts) || strings.EqualFold(host, withoutPort(own)) {
 		return "", "", false
 	}
 	path := u.EscapedPath()
@@ -134,6 +133,17 @@ func externalReferrer(referer, own string, ownHosts []string) (host, page string
 // has 253 bytes, and none that people link to comes near it. The whole of it fits into a
 // Touch, or what kind of host it is could not be told from there.
 const maxHost = 200
+
+// isHost reports whether a host is written as browsers write it, which is in ASCII: other
+// characters can look like another host.
+func isHost(s string) bool {
+	for i := range len(s) {
+		if !isAlphanumeric(s[i]) && !strings.Contains("-._:[]", s[i:i+1]) {
+			return false
+		}
+	}
+	return true
+}
 
 // appHost returns the host of a Referer by which Android names an app that has opened a
 // page, turned round like that of a site: com.google.android.gm is gm.android.google.com.
