@@ -110,6 +110,12 @@ func (l *ledger) retire(ctx context.Context, id ID) error {
 			if root, err = l.store.Load(ctx, root.ID); err != nil {
 				return err
 			}
+			if root.Forgotten {
+				return ErrForgotten
+			}
+			if !root.MergedInto.IsZero() { // meanwhile
+				continue
+			}
 		}
 		next := root
 		next.Joins, next.Version = renewed, newVersion()

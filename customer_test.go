@@ -356,6 +356,57 @@ func TestRenewLosesNoPageView(t *testing.T) {
 	})
 }
 
+// onLoad calls a function before each Load.
+type onLoad struct {
+	revisit.Store
+	call func(revisit.ID)
+}
+
+func (s *onLoad) Load(ctx context.Context, id revisit.ID) (revisit.Record, error) {
+	s.call(id)
+	return s.Store.Load(ctx, id)
+}
+
+// A session that is merged into another one while its visitor logs out is logged out all the
+// same: the next person is somebody else.
+func TestRenewDuringAMerge(t *testing.T) {
+	during := 0
+	for n := 1; n <= 4; n++ {
+		synctest.Test(t, func(t *testing.T) {
+			store := &onLoad{Store: newAllStore(t)}
+			other := newTracker(t, revisit.Config{Store: store.Store})
+			var older, younger revisit.ID
+			left, merged := 0, false
+			store.call = func(id revisit.ID) {
+				if left == 0 || id != younger {
+					return
+				}
+				if left--; left == 0 {
+					_, err := other.Merge(t.Context(), older, younger)
+					merged = err == nil
+				}
+			}
+			_, h := logout(t, revisit.Config{Store: store, FlushEvery: 10 * time.Second})
+			first, second := newBrowser(h), newBrowser(h)
+			older = parse(t, idOf(first.get("/")))
+			time.Sleep(time.Second)
+			younger = parse(t, idOf(second.get("/")))
+			second.get("/", typed)
+			tokens := second.clone()
+			left = n
+			second.get("/logout", fetch)
+			left = 0
+			time.Sleep(time.Minute)
+			assert.NotContains(t, []string{older.String(), younger.String()}, idOf(tokens.get("/", typed)), "merged at Load %d", n)
+			if merged {
+				during++
+				assert.NotEqual(t, older.String(), idOf(first.get("/", typed)), "merged at Load %d", n)
+			}
+		})
+	}
+	assert.GreaterOrEqual(t, during, 2)
+}
+
 // A renewed session is not evicted from a full memory store, or its tokens would bring it
 // back; and it stays for as long as they last, whatever it was.
 func TestARenewedSessionOutlivesItsTokens(t *testing.T) {

@@ -182,25 +182,21 @@ func (g *gatherer) put(e *entry, c *change) {
 
 // take takes what was gathered for a session out, for a change that saves it too.
 func (g *gatherer) take(id ID) (lost []gathered, h gathered) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	e := g.entries[id]
-	if e == nil || e.flying {
-		return nil, gathered{}
-	}
-	lost, h = e.lost, e.gathered
-	e.lost, e.gathered = nil, gathered{}
+	lost, h, _ = g.takeAll(id)
 	return lost, h
 }
 
 // takeAll is take, which also says whether a flush has something of it under way.
 func (g *gatherer) takeAll(id ID) (lost []gathered, h gathered, flying bool) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	e := g.entries[id]
-	flying = e != nil && e.flying
-	g.mu.Unlock()
-	lost, h = g.take(id)
-	return lost, h, flying
+	if e == nil || e.flying {
+		return nil, gathered{}, e != nil
+	}
+	lost, h = e.lost, e.gathered
+	e.lost, e.gathered = nil, gathered{}
+	return lost, h, false
 }
 
 // learn keeps what the store has of a session, asked at a time, and counts the
