@@ -13,6 +13,15 @@ import (
 // not wait that long.
 const forgetLimit = 20
 
+// forgetTime is how long it may take to forget a session. One call of Config.OnForget has
+// its time in it: what was done then is done, and whoever tries again goes on from there.
+func (l *ledger) forgetTime() time.Duration {
+	if l.hooks.onForget != nil {
+		return forgetLimit*l.timeout + hookTimeout
+	}
+	return forgetLimit * l.timeout
+}
+
 // deny forgets the sessions of the valid tokens, and reports whether it could.
 func (t *Tracker) deny(v *Visit) bool {
 	done := true
@@ -54,7 +63,7 @@ func (t *Tracker) deny(v *Visit) bool {
 // sessions may still name the ID, without anything that it leads to.
 //
 // An error means that the session may still be there: try again. Forget gives up after
-// twenty times Config.StoreTimeout, and returns when ctx ends; what it has begun goes on.
+// twenty times Config.StoreTimeout (and ten seconds, with Config.OnForget), and returns when ctx ends; what it has begun goes on.
 func (t *Tracker) Forget(ctx context.Context, id ID) error {
 	v := t.visit(ctx)
 	if v == nil || v.session.tracker == nil || v.session.ID != id {
@@ -79,7 +88,7 @@ func (t *Tracker) Forget(ctx context.Context, id ID) error {
 
 // forgetClaim is Forget for a request, which does not wait that long.
 func (t *Tracker) forgetClaim(ctx context.Context, c claim, wait time.Duration) error {
-	_, err := withinFor(t.ledger, ctx, wait, forgetLimit*t.ledger.timeout, func(ctx context.Context) (struct{}, error) {
+	_, err := withinFor(t.ledger, ctx, wait, t.ledger.forgetTime(), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, t.forgetWithin(ctx, c)
 	})
 	return err

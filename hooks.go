@@ -156,11 +156,11 @@ func (l *ledger) hit(r *Record, h gathered) {
 
 func (l *ledger) announce(r *Record, h gathered) {
 	touch := h.last.touch.clone() // what a request has said must not be kept with all of it
-	select {
-	case <-l.hooks.quit: // Close tells of what was there before it
+	l.hooks.mu.Lock()
+	defer l.hooks.mu.Unlock()
+	if l.hooks.closed { // Close tells of what was there before it
 		l.stats.hook.Add(h.hits)
 		return
-	default:
 	}
 	select {
 	case l.hooks.hits <- Hit{Session: *r, Count: h.hits, Time: h.last.at, Touch: touch}:
@@ -198,17 +198,20 @@ func (l *ledger) tell(r *Record) {
 	go func() {
 		defer l.hooks.group.Done()
 		defer func() { <-l.hooks.places }()
-		_, err := protect(l, context.Background(), func(ctx context.Context) (struct{}, error) { return struct{}{}, l.tellAll(ctx, id) })
-		l.hooks.mu.Lock()
-		defer l.hooks.mu.Unlock()
-		if err == nil {
-			delete(l.hooks.telling, id)
-			return
-		}
-		a.underWay = false
-		a.fails++
-		a.next = time.Now().Add(min(time.Second<<min(a.fails, 10), 5*time.Minute))
-		l.hooks.telling[id] = a
+		err := errEndedItself
+		defer func() {
+			l.hooks.mu.Lock()
+			defer l.hooks.mu.Unlock()
+			if err == nil {
+				delete(l.hooks.telling, id)
+				return
+			}
+			a.underWay = false
+			a.fails++
+			a.next = time.Now().Add(min(time.Second<<min(a.fails, 10), 5*time.Minute))
+			l.hooks.telling[id] = a
+		}()
+		_, err = protect(l, context.Background(), func(ctx context.Context) (struct{}, error) { return struct{}{}, l.tellAll(ctx, id) })
 	}()
 }
 

@@ -505,6 +505,113 @@ func TestOnForgetThatHangsOrPanics(t *testing.T) {
 	})
 }
 
+// OnForget has its ten seconds, whatever StoreTimeout is.
+func TestOnForgetMayTakeItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		tracker := newTracker(t, revisit.Config{Store: store, StoreTimeout: 50 * time.Millisecond, OnForget: func(ctx context.Context, _ revisit.ID) error {
+			select {
+			case <-time.After(9 * time.Second):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}})
+		id := parse(t, idOf(newBrowser(tracker.Handler(seen)).get("/")))
+		require.NoError(t, tracker.Forget(t.Context(), id))
+		r, err := store.Load(t.Context(), id)
+		require.NoError(t, err)
+		assert.True(t, r.Forgotten)
+	})
+}
+
+// A function of the application that ends its goroutine, as a test's FailNow does, is an
+// error, and is called again.
+func TestHooksThatEndTheirGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ends := true
+		told := 0
+		tracker := newTracker(t, revisit.Config{
+			OnForget: func(context.Context, revisit.ID) error {
+				if ends {
+					runtime.Goexit()
+				}
+				return nil
+			},
+			OnMerge: func(context.Context, revisit.ID, revisit.ID) error {
+				if ends {
+					runtime.Goexit()
+				}
+				told++
+				return nil
+			},
+		})
+		h := tracker.Handler(seen)
+		a, b := newBrowser(h), newBrowser(h)
+		older, younger := parse(t, idOf(a.get("/"))), parse(t, idOf(b.get("/")))
+		_, err := tracker.Merge(t.Context(), older, younger)
+		require.NoError(t, err)
+		assert.Error(t, tracker.Forget(t.Context(), younger))
+		synctest.Wait()
+		ends = false
+		time.Sleep(time.Minute)
+		a.get("/")
+		synctest.Wait()
+		assert.Equal(t, 1, told)
+		assert.NoError(t, tracker.Forget(t.Context(), younger))
+	})
+}
+
+// After Close nothing begins in the store, also where Close could not wait for what hangs.
+func TestNothingBeginsAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := storetest.Faulty(newAllStore(t), storetest.Faults{})
+		tracker := newTracker(t, revisit.Config{Store: store})
+		h := tracker.Handler(seen)
+		store.Set(storetest.Faults{Hang: true})
+		for range 3 {
+			newBrowser(h).get("/")
+		}
+		require.NoError(t, tracker.Close())
+		store.Set(storetest.Faults{})
+		store.Release()
+		synctest.Wait()
+		before := store.Saves() + store.Loads()
+		for range 5 {
+			assert.Equal(t, http.StatusOK, newBrowser(h).get("/").StatusCode)
+		}
+		synctest.Wait()
+		assert.Equal(t, before, store.Saves()+store.Loads())
+	})
+}
+
+// Sessions that were taken off the list of those merged into one do not come back onto it,
+// however many there are.
+func TestTheListOfMergesStaysShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newAllStore(t)
+		tracker := newTracker(t, revisit.Config{Store: store})
+		h := tracker.Handler(seen)
+		root := parse(t, idOf(newBrowser(h).get("/")))
+		var aliases []*browser
+		for range 80 {
+			time.Sleep(time.Second)
+			b := newBrowser(h)
+			_, err := tracker.Merge(t.Context(), root, parse(t, idOf(b.get("/"))))
+			require.NoError(t, err)
+			aliases = append(aliases, b)
+		}
+		assert.EqualValues(t, 80, tracker.Stats().Merged)
+		for _, b := range aliases {
+			assert.Equal(t, root.String(), idOf(b.get("/x", typed)))
+		}
+		r, err := store.Load(t.Context(), root)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, len(r.Absorbed), 64)
+		assert.EqualValues(t, 161, r.Hits)
+	})
+}
+
 // What is no session cannot be forgotten, least of all a salt.
 func TestForgetOfWhatIsNoSession(t *testing.T) {
 	tracker := newTracker(t, revisit.Config{})

@@ -319,7 +319,8 @@ func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
 			into = root.MergedInto
 			continue
 		}
-		known := slices.ContainsFunc(root.Absorbed, func(a Absorbed) bool { return a.ID == alias.ID })
+		known := slices.ContainsFunc(root.Absorbed, func(a Absorbed) bool { return a.ID == alias.ID }) ||
+			len(root.Absorbed) >= maxAbsorbed && alias.MergedInto == root.ID && isEmpty(&alias) // taken off the list
 		if !known && !sameValues(&root, &alias) {
 			// A value was set while they were merged: they stay apart after all.
 			alone := alias

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,7 @@ import (
 // A store that never blocks (the memory store) needs none of it.
 type turns struct {
 	busy chan struct{} // a place for each goroutine that uses the store
+	over *atomic.Bool  // Close was called
 
 	mu      sync.Mutex
 	writers map[ID]*writer
@@ -43,14 +45,22 @@ const (
 	maxWaiting = 1024
 )
 
-var errBusy = errors.New("revisit: too many operations of the store are under way")
+var (
+	errBusy = errors.New("revisit: too many operations of the store are under way")
+	// errEndedItself is for a function of the application that ends its goroutine, as a
+	// test's FailNow does.
+	errEndedItself = errors.New("revisit: the store, or a function of Config, has ended its goroutine")
+)
 
 func newTurns() turns {
-	return turns{busy: make(chan struct{}, maxUnderWay), writers: make(map[ID]*writer)}
+	return turns{busy: make(chan struct{}, maxUnderWay), over: new(atomic.Bool), writers: make(map[ID]*writer)}
 }
 
 // begin takes a place without waiting for one.
 func (t *turns) begin() bool {
+	if t.over.Load() {
+		return false
+	}
 	select {
 	case t.busy <- struct{}{}:
 		return true
@@ -63,6 +73,7 @@ func (t *turns) leave() { <-t.busy }
 
 // idle waits until nothing is under way, d at most. Nothing begins afterwards.
 func (t *turns) idle(d time.Duration) {
+	defer t.over.Store(true)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for range cap(t.busy) {
@@ -205,10 +216,11 @@ func patiently[T any](l *ledger, ctx context.Context, f func(context.Context) (T
 	}
 	done := make(chan result, 1)
 	go func() {
-		value, err := protect(l, ctx, func(ctx context.Context) (T, error) {
-			return withinFor(l, ctx, forgetLimit*l.timeout, forgetLimit*l.timeout, f)
+		r := result{err: errEndedItself}
+		defer func() { done <- r }()
+		r.value, r.err = protect(l, ctx, func(ctx context.Context) (T, error) {
+			return withinFor(l, ctx, l.forgetTime(), l.forgetTime(), f)
 		})
-		done <- result{value, err}
 	}()
 	select {
 	case r := <-done:
