@@ -351,12 +351,9 @@ func (w *response) finish() {
 	}
 	// Nothing was written, so the server will answer 200 with nothing in it, and our header;
 	// or who stands further out answers: frameworks write the errors of their handlers
-	// there. So the status is left open, and nobody is told that he has this page already.
+	// there. So the status is left open, nobody is told that he has this page already, and
+	// a tag says nothing of what is in it.
 	w.v.resent = true
-	if limit := w.v.holdLimit; limit > 0 {
-		w.v.whole = hold(w.Header(), -1)
-		w.v.whole.hashed = w.v.whole.hash(w.Header())
-	}
 	w.v.attach(w.Header(), http.StatusOK)
 }
 

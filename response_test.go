@@ -562,6 +562,15 @@ func TestWhoStandsFurtherOutMayAnswer(t *testing.T) {
 		status = http.StatusNotFound
 		assert.Equal(t, status, b.get("/", typed, header("If-None-Match", first.Header.Get("Etag"))).StatusCode, name)
 
+		content := "one version"
+		b = newBrowser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			inner.ServeHTTP(w, r)
+			http.ServeContent(w, r, "x.html", time.Time{}, strings.NewReader(content))
+		}))
+		b.get("/")
+		content = "another one"
+		assert.Equal(t, http.StatusOK, b.get("/").StatusCode, "%s: what somebody else has written is told by nothing of ours", name)
+
 		b = newBrowser(inner) // and if nobody does, it is an empty page, with all that rides on one
 		assert.True(t, hasToken(b.get("/")), name)
 		assert.Equal(t, http.StatusOK, b.get("/").StatusCode, name)
