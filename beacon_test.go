@@ -633,10 +633,22 @@ func TestTheBeaconCountsWhatIsNotWrapped(t *testing.T) {
 	}
 }
 
-// The landing page that is reported after consent adds its campaign to a visit
+// The landing page that is reported after consent adds where it came from to a visit
 // whose pages were counted, and no page view.
 func TestTheLandingPageIsReportedOnce(t *testing.T) {
 	store := newAllStore(t)
+	search := newBrowser(site(newTracker(t, revisit.Config{Store: store}), tagged))
+	search.get("/second", header("Referer", "http://example.com/"))
+	for range 2 {
+		search.get(anchor, fetch, header("Revisit-Landing", "/"), header("Revisit-Referrer", "https://www.google.com/"))
+	}
+	found, _ := store.sessions(t)
+	require.Len(t, found, 1)
+	assert.EqualValues(t, 1, found[0].Hits)
+	require.Len(t, found[0].Touches, 1)
+	assert.Equal(t, "google", found[0].Touches[0].Source)
+
+	store = newAllStore(t)
 	b := newBrowser(site(newTracker(t, revisit.Config{Store: store}), tagged))
 	b.get("/second")
 	for range 2 {

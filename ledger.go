@@ -171,11 +171,14 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	if c.seen = c.landing && !begins; c.seen {
 		// A page of this visit was counted. What is new is where it came from: the first
 		// page seemed to have been opened directly, as long as nobody was asked.
-		if n := len(r.Touches); campaign && n > 0 && last.IsDirect() && !last.Time.Before(r.VisitStart) {
+		n := len(r.Touches)
+		switch direct := n > 0 && last.IsDirect() && !last.Time.Before(r.VisitStart); {
+		case direct && (campaign || c.touch.Referrer != "" && !again && !r.hasClick(c.touch.Click)):
 			found := c.touch.clone()
 			found.Time = last.Time
 			r.Touches = append(slices.Clone(r.Touches[:n-1]), found)
-		} else if campaign {
+			return true
+		case campaign:
 			r.Touches = withTouch(r.Touches, c.touch)
 		}
 		return campaign

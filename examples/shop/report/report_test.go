@@ -374,13 +374,36 @@ func TestMergesInARow(t *testing.T) {
 	})
 }
 
+// What another session saw while a visit was under way, which is until half an hour after its
+// last page view, is that visit.
+func TestAVisitGoesOn(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *Report, _ *sql.DB) {
+		ctx := t.Context()
+		long := session(1, 1, now)
+		long.LastHit = now.Add(25 * time.Minute)
+		for _, s := range []revisit.Record{session(1, 1, now), long, session(2, 1, now.Add(40*time.Minute)), session(3, 1, now.Add(71*time.Minute))} {
+			require.NoError(t, r.Hit(ctx, revisit.Hit{Session: s}))
+		}
+		for n := byte(2); n <= 3; n++ {
+			require.NoError(t, r.Merge(ctx, id(n), id(1)))
+			v, err := r.Visitor(ctx, id(1).String())
+			require.NoError(t, err)
+			assert.EqualValues(t, n-1, v.Visits, "the second one's is the first one's, the third one's is another")
+		}
+	})
+}
+
 // An order that was under way while its visitor was forgotten is nobody's.
 func TestWhatComesAfterAForget(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *Report, db *sql.DB) {
 		ctx := t.Context()
 		require.NoError(t, r.Merge(ctx, id(2), id(1)))
 		require.NoError(t, r.Forget(ctx, id(1)))
-		for n := range byte(2) {
+		require.NoError(t, r.Order(ctx, Order{"O", id(3).String(), now, 300, "x"}, nil))
+		require.NoError(t, r.Merge(ctx, id(3), id(2))) // told of late
+		require.NoError(t, r.Forget(ctx, id(4)))
+		require.NoError(t, r.Merge(ctx, id(4), id(5)))
+		for n := range byte(4) {
 			require.NoError(t, r.Order(ctx, Order{fmt.Sprint("O", n), id(n + 1).String(), now, 300, "x"}, nil))
 			require.NoError(t, r.Lead(ctx, fmt.Sprint("L", n), id(n+1).String(), revisit.Touch{}, now))
 			require.NoError(t, r.Hit(ctx, revisit.Hit{Session: session(n+1, 1, now)}))
@@ -389,6 +412,11 @@ func TestWhatComesAfterAForget(t *testing.T) {
 		require.NoError(t, db.QueryRow(`SELECT (SELECT count(*) FROM orders WHERE session <> '') + (SELECT count(*) FROM leads WHERE session <> '') +
 			(SELECT count(*) FROM visits) + (SELECT count(*) FROM visitors)`).Scan(&n))
 		assert.Zero(t, n)
+
+		require.NoError(t, r.Hit(ctx, revisit.Hit{Session: session(5, 1, now)}))
+		require.NoError(t, r.Merge(ctx, id(5), id(5)))
+		_, err := r.Visitor(ctx, id(5).String())
+		assert.NoError(t, err, "who is merged into himself stays")
 	})
 }
 
