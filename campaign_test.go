@@ -199,6 +199,7 @@ func TestALongLinkIsNotLookedAt(t *testing.T) {
 		text = strings.Repeat(text, 1<<18)
 		assert.Less(t, testing.AllocsPerRun(1, func() { isPersonal(text) }), 100.0, text[:5])
 	}
+	assert.False(t, isPersonal(strings.Repeat("x/", maxPersonal)+"ann@example.com"), "of which nothing is kept")
 }
 
 // What a link or a Referer says: never a panic, nothing longer than it may be, no mail
