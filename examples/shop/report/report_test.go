@@ -389,6 +389,7 @@ func TestAVisitGoesOn(t *testing.T) {
 			v, err := r.Visitor(ctx, id(1).String())
 			require.NoError(t, err)
 			assert.EqualValues(t, n-1, v.Visits, "the second one's is the first one's, the third one's is another")
+			assert.EqualValues(t, n, v.Hits)
 		}
 	})
 }
