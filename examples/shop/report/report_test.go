@@ -250,7 +250,7 @@ func TestVisitsAreCountedOnce(t *testing.T) {
 			"as it happened": events, "merges told late": append(slices.Clone(hits), merges...), "merges told early": append(slices.Clone(merges), hits...),
 			"twice": append(slices.Clone(events), events...),
 		}
-		for i := range 20 {
+		for i := range 6 {
 			mixed := slices.Clone(events)
 			rand.New(rand.NewPCG(1, uint64(i))).Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
 			orders[fmt.Sprint("mixed ", i)] = mixed
