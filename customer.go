@@ -136,7 +136,7 @@ func (l *ledger) retire(ctx context.Context, id ID) error {
 // gathered saves what has gathered of a session, which nobody could count later.
 func (l *ledger) gathered(ctx context.Context, id ID) error {
 	for l.gather != nil {
-		lost, h, flying := l.gather.takeAll(id)
+		lost, h, flying := l.gather.take(id)
 		if err := l.gather.saveTaken(ctx, id, append(lost, h)); err != nil {
 			return err
 		}

@@ -13,8 +13,9 @@ import (
 // not wait that long.
 const forgetLimit = 20
 
-// forgetTime is how long it may take to forget a session. One call of Config.OnForget has
-// its time in it: what was done then is done, and whoever tries again goes on from there.
+// forgetTime is how long it may take to forget a session, or whatever else the application
+// asks for. One call of Config.OnForget has its time in it: what was done then is done, and
+// whoever tries again goes on from there.
 func (l *ledger) forgetTime() time.Duration {
 	if l.hooks.onForget != nil {
 		return forgetLimit*l.timeout + hookTimeout
@@ -63,7 +64,8 @@ func (t *Tracker) deny(v *Visit) bool {
 // sessions may still name the ID, without anything that it leads to.
 //
 // An error means that the session may still be there: try again. Forget gives up after
-// twenty times Config.StoreTimeout (and ten seconds, with Config.OnForget), and returns when ctx ends; what it has begun goes on.
+// twenty times Config.StoreTimeout (and ten seconds, with Config.OnForget), and returns
+// when ctx ends; what it has begun goes on.
 func (t *Tracker) Forget(ctx context.Context, id ID) error {
 	v := t.visit(ctx)
 	if v == nil || v.session.tracker == nil || v.session.ID != id {

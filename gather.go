@@ -180,14 +180,9 @@ func (g *gatherer) put(e *entry, c *change) {
 	}
 }
 
-// take takes what was gathered for a session out, for a change that saves it too.
-func (g *gatherer) take(id ID) (lost []gathered, h gathered) {
-	lost, h, _ = g.takeAll(id)
-	return lost, h
-}
-
-// takeAll is take, which also says whether a flush has something of it under way.
-func (g *gatherer) takeAll(id ID) (lost []gathered, h gathered, flying bool) {
+// take takes what was gathered for a session out, for a change that saves it too. Nothing
+// is taken while a flush has something of it under way.
+func (g *gatherer) take(id ID) (lost []gathered, h gathered, flying bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e := g.entries[id]
@@ -304,7 +299,7 @@ func (g *gatherer) settle(ctx context.Context, id ID, changes []change) (Record,
 			return r, nil
 		}
 	}
-	lost, h := g.take(id)
+	lost, h, _ := g.take(id)
 	known = known && len(lost) == 0 // or the record that was read is of before
 	if err := g.saveTaken(ctx, id, lost); err != nil {
 		if errors.Is(err, ErrForgotten) {
