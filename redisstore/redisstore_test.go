@@ -119,7 +119,8 @@ func TestACluster(t *testing.T) {
 	for i, c := range clients {
 		require.Eventually(t, func() bool {
 			info, err := c.Do(ctx, c.B().ClusterInfo().Build()).ToString()
-			return err == nil && strings.Contains(info, "cluster_slots_ok:16384") && strings.Contains(info, "cluster_known_nodes:3")
+			return err == nil && strings.Contains(info, "cluster_state:ok") && // which comes last, and by node
+				strings.Contains(info, "cluster_slots_ok:16384") && strings.Contains(info, "cluster_known_nodes:3")
 		}, time.Minute, 50*time.Millisecond, "node %d", i)
 	}
 	_, store := open(t, nodes[0].Address)
