@@ -11,6 +11,10 @@ import (
 // Measured with nginx, Apache, Varnish, HAProxy and Squid: without
 // Cache-Control, with max-age=60, with a bare no-cache or with public,
 // max-age=0 at least one of them hands A's tag to B; with private in it, none.
+//
+// A tag also comes back, and a cache that has stored the page for somebody else may
+// take the 304 for its own (measured: Squid). So a URL whose responses can carry a
+// tag is personal, and private for everybody: see Visit.isPersonalURL.
 
 // caching is what the header of a response says of caches.
 type caching struct {
@@ -58,7 +62,11 @@ func cachingOf(h http.Header) caching {
 				c.private = true
 			case "no-store":
 				c.noStore, bare = true, true
-			case "no-cache", "must-revalidate":
+			case "no-cache":
+				// no-cache="Set-Cookie" protects that one field, and session libraries send it
+				// (alexedwards/scs does): it says as much of sharing as the bare one.
+				bare = true
+			case "must-revalidate":
 				bare = true
 				other = other || qualified
 			case "max-age":
@@ -128,4 +136,119 @@ func allowPrivate(h http.Header) bool {
 		c.makePrivate(h)
 	}
 	return c.carries()
+}
+
+// keepFromShared makes a response of a personal URL private, and changes nothing else.
+func keepFromShared(h http.Header) {
+	switch c := cachingOf(h); {
+	case c.private:
+	case c.absent:
+		h["Cache-Control"] = []string{"private"}
+	case c.open:
+		c.makePrivate(h)
+	}
+}
+
+// isPersonalURL reports whether a tag may ride on responses of the request's URL. It
+// must be the same for everybody who asks for the URL, whatever the permission, or a
+// shared cache could keep the copy of one visitor, and another one's 304 would put a
+// token into it. So pages are personal, and what they are made of is not.
+func (v *Visit) isPersonalURL() bool {
+	return v.tagging && (v.content == contentPage || v.content == contentData && v.tracker.tagsAlone)
+}
+
+// content is what a response holds, as far as that matters to the carrier rule.
+type content int8
+
+const (
+	contentUnknown content = iota
+	contentPage            // a document
+	contentData            // for scripts and other programs
+	contentAsset           // a part of pages: a style, script, image, font, sound, film
+)
+
+// contentFor returns what the response to this request holds. The response's own type
+// decides, where there is one, since that is the same for everybody. First is the beginning
+// of the body, as far as it is known. A response that does not say what it is leaves it to
+// the request.
+func (v *Visit) contentFor(h http.Header, status int, first []byte) content {
+	if v.kind == kindAnchor {
+		return contentPage // an image, whose tag is what it is for
+	}
+	if c := contentOf(h, first); c != contentUnknown {
+		return c
+	}
+	if status == http.StatusNotModified && v.carrier((ETag{}).Via()) != nil {
+		return contentPage // the client has stored it with a tag
+	}
+	return v.destination()
+}
+
+// contentOf looks at the Content-Type, and where there is none at the body, as net/http
+// is about to do.
+func contentOf(h http.Header, first []byte) content {
+	kind := headerValue(h, "Content-Type")
+	if kind == "" && len(first) > 0 {
+		if _, given := h["Content-Type"]; !given && headerValue(h, "Content-Encoding") == "" {
+			kind = http.DetectContentType(first)
+			if strings.HasPrefix(kind, "text/plain") || kind == "application/octet-stream" {
+				return contentUnknown // all that is not known by its first bytes
+			}
+		}
+	}
+	kind, _, _ = strings.Cut(kind, ";")
+	major, minor, _ := strings.Cut(strings.ToLower(trimSpace(kind)), "/")
+	switch major {
+	case "":
+		return contentUnknown
+	case "image", "font", "audio", "video":
+		return contentAsset
+	case "text":
+		switch minor {
+		case "css", "javascript", "ecmascript", "vtt":
+			return contentAsset
+		case "event-stream":
+			return contentData
+		}
+	case "application":
+		switch minor {
+		case "javascript", "x-javascript", "ecmascript", "manifest+json", "wasm", "vnd.ms-fontobject", "x-font-ttf", "x-font-woff", "font-woff",
+			"vnd.apple.mpegurl", "x-mpegurl", "dash+xml":
+			return contentAsset
+		case "json", "x-ndjson", "grpc", "protobuf", "x-protobuf", "msgpack", "x-msgpack", "cbor":
+			return contentData
+		}
+		if strings.HasSuffix(minor, "+json") || strings.HasPrefix(minor, "grpc") {
+			return contentData
+		}
+	case "multipart":
+		if minor == "byteranges" {
+			return contentUnknown
+		}
+	}
+	return contentPage
+}
+
+// destination is what the client wants the response for, by Fetch Metadata, and by Accept
+// for clients without. The beacon's anchor counts as a page.
+func (v *Visit) destination() content {
+	if v.kind == kindAnchor {
+		return contentPage
+	}
+	h := v.request.Header
+	switch headerValue(h, "Sec-Fetch-Dest") {
+	case "document", "iframe", "frame", "embed", "object", "fencedframe":
+		return contentPage
+	case "empty":
+		if headerValue(h, "Sec-Fetch-Mode") == "navigate" {
+			return contentPage // which a service worker has handed on
+		}
+		return contentData
+	case "":
+		if wantsAsset(h["Accept"]) {
+			return contentAsset
+		}
+		return contentPage
+	}
+	return contentAsset
 }

@@ -46,9 +46,10 @@ func (c Cookie) Identify(v *Visit) {
 
 // Attach implements [Strategy]. A new session's cookie rides on any answer to
 // a navigation, else on a 200 to a GET only: a browser may send many requests
-// at once, and the error of one must not start a session.
+// at once, and the error of one must not start a session. None rides on what pages are
+// made of, which shared caches keep.
 func (c Cookie) Attach(v *Visit, h http.Header, status int) {
-	if !v.Due("cookie") || v.New() && !v.navigation && !(status == http.StatusOK && v.seedable()) {
+	if !v.Due("cookie") || v.content == contentAsset || v.New() && !v.navigation && !(status == http.StatusOK && v.seedable()) {
 		return
 	}
 	seconds := int64(v.Expires().Sub(v.now).Seconds())

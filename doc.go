@@ -99,6 +99,13 @@
 // is repeated there. (The 304 of a page that was hashed here may have a cookie beside it.)
 // So a page that begins a session is sent as a whole, also where the browser has it.
 //
+// Under [ETag] a URL is either personal or shared, for everybody. A page whose answer
+// could carry a tag is private also for visitors who were not asked, for robots and for
+// errors and redirects; nothing else of such an answer changes. What the handler marks as
+// shared carries no tag for anybody. Styles, scripts, images, fonts and media are left
+// alone, and so is what scripts fetch as data, unless nothing but a tag can carry the
+// token.
+//
 // A middleware that makes responses public must stand inside of the Tracker's Handler.
 //
 // # Sessions

@@ -27,6 +27,11 @@ import (
 // has is answered with 304; or a nonce that never matches, for bodies that are
 // larger, flushed or streamed.
 //
+// Tags ride on pages, and on data that scripts fetch if no other strategy can carry the
+// token. Styles, scripts, images and other parts of pages are left alone. A page is made
+// private for every visitor, asked or not, because a shared cache that holds the copy of
+// one visitor may put another one's tag into it (measured with Squid).
+//
 // What browsers do with it was measured; see docs/recognition.md.
 type ETag struct {
 	// HashLimit is how many bytes of a body are held back to be hashed, for
@@ -74,10 +79,9 @@ func (e ETag) Identify(v *Visit) {
 	if v.request.Method != http.MethodGet && v.request.Method != http.MethodHead {
 		return
 	}
-	if v.permission >= Recognise && !v.foreign {
-		v.Hook()
-	}
-	if v.seedable() {
+	v.tagging = true
+	v.Hook() // also where nobody may be recognised: the page is private for everybody
+	if v.seedable() && v.destination() != contentAsset {
 		v.Offer("etag")
 		v.holdLimit = e.HashLimit
 		if v.holdLimit == 0 {
@@ -135,13 +139,14 @@ func (e ETag) translate(v *Visit, name string, lines []string) {
 
 // Attach implements [Strategy].
 func (e ETag) Attach(v *Visit, h http.Header, status int) {
-	get := v.request.Method == http.MethodGet
-	if !get && v.request.Method != http.MethodHead || v.New() && !v.seedable() {
+	if !v.isPersonalURL() || v.destination() == contentAsset || v.New() && !v.seedable() {
 		return
 	}
 	switch status {
 	case http.StatusOK:
-		e.seed(v, h)
+		if v.request.Method == http.MethodGet { // see freshens
+			e.seed(v, h)
+		}
 	case http.StatusNotModified:
 		e.echo(v, h, "If-None-Match")
 	case http.StatusPartialContent:
@@ -160,9 +165,6 @@ func (e ETag) seed(v *Visit, h http.Header) {
 	content, weak, ok := contentPart(h)
 	if !ok {
 		return
-	}
-	if v.request.Method == http.MethodHead && (weak || content == "") {
-		return // there is no body to derive it from, or a stored page has the same date: see freshens
 	}
 	if content == "" {
 		weak = true

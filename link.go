@@ -154,7 +154,7 @@ func (v *Visit) isStored() bool {
 //
 //	Server-Timing: rv;desc="<ticket>"
 func (v *Visit) sendLink(h http.Header, status int) {
-	if !v.linkable || status != http.StatusOK && status != http.StatusNotModified || !v.session.isSaved() || v.weak || v.isPortable() {
+	if v.content == contentAsset || !v.linkable || status != http.StatusOK && status != http.StatusNotModified || !v.session.isSaved() || v.weak || v.isPortable() {
 		return
 	}
 	c := cachingOf(h)

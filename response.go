@@ -26,6 +26,9 @@ type response struct {
 	hijacked bool
 }
 
+// sniffLen is how much of a body http.DetectContentType looks at.
+const sniffLen = 512
+
 // heldBody is what a handler has written, header and body, while it is held
 // back.
 type heldBody struct {
@@ -165,18 +168,25 @@ func (w *response) WriteHeader(status int) {
 		w.ResponseWriter.WriteHeader(status) // informational: another header follows
 		return
 	}
+	if w.begin(status, nil); w.held == nil {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// begin takes the header as final. It is held back with the body, or about to go. First is
+// the beginning of the body, as far as it is known.
+func (w *response) begin(status int, first []byte) {
 	w.status = status
-	if declared, ok := w.holds(); ok {
+	if declared, ok := w.holds(first); ok {
 		w.held = hold(w.Header(), declared)
 		return
 	}
-	w.v.attach(w.Header(), status)
-	w.ResponseWriter.WriteHeader(status)
+	w.v.attach(w.Header(), status, first)
 }
 
 // holds reports whether the body is to be held back, and its length if it was
 // declared, else -1.
-func (w *response) holds() (declared int, ok bool) {
+func (w *response) holds(first []byte) (declared int, ok bool) {
 	limit := w.v.holdLimit
 	if limit <= 0 || w.status != http.StatusOK {
 		return -1, false
@@ -196,6 +206,14 @@ func (w *response) holds() (declared int, ok bool) {
 	if declared > limit || strings.HasPrefix(headerValue(h, "Content-Type"), "text/event-stream") {
 		return -1, false
 	}
+	switch contentOf(h, first) {
+	case contentAsset:
+		return -1, false
+	case contentData:
+		if !w.v.tracker.tagsAlone {
+			return -1, false
+		}
+	}
 	c := cachingOf(h)
 	return declared, c.carries() && !c.noStore && w.v.sealable("etag")
 }
@@ -211,7 +229,7 @@ func (w *response) release(done bool) error {
 		held.hashed = held.hash(h)
 		w.v.whole = held
 	}
-	w.v.attach(h, w.status)
+	w.v.attach(h, w.status, held.body)
 	if w.v.notModified {
 		// As for a 304 of the server's own: nothing that speaks of a body.
 		for _, name := range [...]string{"Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Content-Digest", "Repr-Digest"} {
@@ -255,7 +273,7 @@ func (w *response) WriteString(s string) (int, error) {
 // way otherwise.
 func holdBack[T []byte | string](w *response, p T) (held bool, err error) {
 	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.begin(http.StatusOK, []byte(p[:min(len(p), sniffLen)]))
 	}
 	if w.held == nil {
 		return false, nil
@@ -274,7 +292,7 @@ func holdBack[T []byte | string](w *response, p T) (held bool, err error) {
 // ReadFrom keeps the server's way of sending a file without copying it.
 func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.begin(http.StatusOK, nil)
 	}
 	if w.held != nil {
 		// Up to the limit into what is held, and one byte to see the end.
@@ -354,11 +372,12 @@ func (w *response) finish() {
 	// there. So the status is left open, nobody is told that he has this page already, and
 	// a tag says nothing of what is in it.
 	w.v.resent = true
-	w.v.attach(w.Header(), http.StatusOK)
+	w.v.attach(w.Header(), http.StatusOK, nil)
 }
 
-// attach gives the strategy its turn, once.
-func (v *Visit) attach(h http.Header, status int) {
+// attach gives the strategy its turn, once. First is the beginning of the body, as far as
+// it is known.
+func (v *Visit) attach(h http.Header, status int, first []byte) {
 	v.mu.Lock()
 	done := v.attached
 	v.attached = true
@@ -370,6 +389,7 @@ func (v *Visit) attach(h http.Header, status int) {
 		return
 	}
 	v.freshening = v.freshens(status)
+	v.content = v.contentFor(h, status, first)
 	switch {
 	case v.clearing.Load():
 		v.tracker.strategy.Clear(v, h, status)
@@ -380,6 +400,9 @@ func (v *Visit) attach(h http.Header, status int) {
 		v.tracker.strategy.Attach(v, h, status)
 		v.sendLink(h, status)
 		v.rememberNew(status)
+	}
+	if v.isPersonalURL() {
+		keepFromShared(h)
 	}
 	v.mu.Lock()
 	v.sentPrivate = cachingOf(h).private

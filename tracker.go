@@ -23,12 +23,14 @@ type Tracker struct {
 	adopt    func(*http.Request) (string, error)
 	strategy Strategy
 	names    []string // of its leaves, in the order of trust
-	keys     *keyring
-	lifetime time.Duration
-	ledger   *ledger
-	stats    *counters
-	logger   *slog.Logger
-	close    func() error
+
+	tagsAlone bool // nothing else than tags can carry a token
+	keys      *keyring
+	lifetime  time.Duration
+	ledger    *ledger
+	stats     *counters
+	logger    *slog.Logger
+	close     func() error
 
 	clientAddr func(*http.Request) netip.Addr // nil for Request.RemoteAddr
 
@@ -95,6 +97,7 @@ func New(c Config) (*Tracker, error) {
 		return closeStore()
 	})
 	t.names = t.stats.names[:len(strategies)]
+	t.tagsAlone = !slices.ContainsFunc(t.names, func(name string) bool { return name != (ETag{}).Via() && name != (Fingerprint{}).Via() })
 	t.ledger = &ledger{
 		store: c.Store, lifetime: c.Lifetime, retention: c.Retention, visitGap: c.VisitGap, timeout: c.StoreTimeout,
 		logger: c.Logger, stats: t.stats, turns: newTurns(),

@@ -36,8 +36,10 @@ type Visit struct {
 	hooked     bool // the header of the response is of interest
 	freshening bool // the response is no whole one: see freshens
 	resent     bool // the handler was made to answer 200, so that a stored tag is replaced
+	tagging    bool // tags may ride on responses to requests of this kind
 
-	notModified bool // a held body is the one that the client has
+	notModified bool    // a held body is the one that the client has
+	content     content // of the response
 
 	// For these mu: a handler may go on after a timeout.
 	attached    bool // Attach or Clear has been called
