@@ -64,7 +64,7 @@ func (t *Tracker) adopted(v *Visit, change *[1]change) (bool, error) {
 	case errors.Is(err, ErrForgotten):
 		return false, nil
 	case err != nil:
-		if l.gather == nil {
+		if l.writeBehind == nil {
 			t.stats.drop(err)
 		}
 		return false, err

@@ -99,31 +99,7 @@ const renewed = -1
 // retire has a session's tokens recognise nobody.
 func (l *ledger) retire(ctx context.Context, id ID) error {
 	for {
-		_, root, err := l.trace(ctx, id)
-		if err != nil {
-			return err
-		}
-		if err := l.gathered(ctx, root.ID); err != nil {
-			return err
-		}
-		if l.gather != nil {
-			if root, err = l.store.Load(ctx, root.ID); err != nil {
-				return err
-			}
-			if root.Forgotten {
-				return ErrForgotten
-			}
-			if !root.MergedInto.IsZero() { // meanwhile
-				continue
-			}
-		}
-		next := root
-		next.Joins, next.Version = renewed, newVersion()
-		next.Confirmed, next.Expires = true, l.keep(root.ID) // longer than its tokens, whatever it was
-		err = l.swap(ctx, next, root.Version)
-		if err == nil && l.gather != nil {
-			l.gather.forget(root.ID)
-		}
+		err := l.retireOnce(ctx, id)
 		if !errors.Is(err, ErrConflict) {
 			return err
 		}
@@ -133,21 +109,36 @@ func (l *ledger) retire(ctx context.Context, id ID) error {
 	}
 }
 
-// gathered saves what has gathered of a session, which nobody could count later.
-func (l *ledger) gathered(ctx context.Context, id ID) error {
-	for l.gather != nil {
-		lost, h, flying := l.gather.take(id)
-		if err := l.gather.saveTaken(ctx, id, append(lost, h)); err != nil {
+// retireOnce returns ErrConflict if something else has happened to the session meanwhile.
+func (l *ledger) retireOnce(ctx context.Context, id ID) error {
+	_, root, err := l.trace(ctx, id)
+	if err != nil {
+		return err
+	}
+	if w := l.writeBehind; w != nil {
+		// What is counted here from now on could not be saved afterwards.
+		defer w.hold(root.ID)()
+		if err := w.drain(ctx, root.ID); err != nil {
 			return err
 		}
-		if !flying {
-			return nil
+		if root, err = l.store.Load(ctx, root.ID); err != nil {
+			return err
 		}
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
+		if root.Forgotten {
+			return ErrForgotten
 		}
+		if !root.MergedInto.IsZero() {
+			return ErrConflict
+		}
+	}
+	next := root
+	next.Joins, next.Version = renewed, newVersion()
+	next.Confirmed, next.Expires = true, l.keep(root.ID) // longer than its tokens, whatever it was
+	if err := l.swap(ctx, next, root.Version); err != nil {
+		return err
+	}
+	if l.writeBehind != nil {
+		l.writeBehind.forget(root.ID)
 	}
 	return nil
 }

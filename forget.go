@@ -165,8 +165,8 @@ func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if l.gather != nil {
-			l.gather.forget(at)
+		if l.writeBehind != nil {
+			l.writeBehind.forget(at)
 		}
 		l.logForgotten(at)
 		fresh = true
@@ -202,8 +202,8 @@ func (l *ledger) bury(ctx context.Context, id ID) error {
 		err = l.swap(ctx, l.tombstone(id), r.Version)
 		if err == nil {
 			l.logForgotten(id)
-			if l.gather != nil {
-				l.gather.forget(id)
+			if l.writeBehind != nil {
+				l.writeBehind.forget(id)
 			}
 		}
 		if !errors.Is(err, ErrConflict) {

@@ -137,35 +137,55 @@ func (h *hooks) close(d time.Duration) {
 func (l *ledger) kept(wasConfirmed bool, r *Record, changes []change) {
 	l.saved(wasConfirmed, r)
 	if l.hooks.hits != nil {
-		h := hitsOf(changes)
-		if h.hits == 0 && (r.Confirmed && !wasConfirmed || slices.ContainsFunc(changes, func(c change) bool { return c.seen })) {
+		h := viewsIn(changes)
+		switch {
+		case h.count > 0:
+			l.announce(r, h)
+		case r.Confirmed && !wasConfirmed || slices.ContainsFunc(changes, func(c change) bool { return c.seen }):
 			h.last.at = changes[0].at
 			l.announce(r, h)
 		}
-		l.hit(r, h)
 	}
 	l.tell(r)
 }
 
-// hit tells of page views.
-func (l *ledger) hit(r *Record, h gathered) {
-	if l.hooks.hits != nil && h.hits > 0 {
-		l.announce(r, h)
-	}
+// pageViews are what OnHit is told of at once.
+type pageViews struct {
+	count int64
+	last  change // of them; its touch may be the one that brought the visitor
 }
 
-func (l *ledger) announce(r *Record, h gathered) {
+// viewsIn returns the page views among changes that were saved.
+func viewsIn(changes []change) (v pageViews) {
+	for _, c := range changes {
+		// A landing page counts only if nothing of its visit has.
+		if !c.hit || c.seen || c.landing && v.count > 0 {
+			continue
+		}
+		touch := v.last.touch
+		if v.count == 0 || c.at.After(v.last.at) {
+			v.last = c
+		}
+		if v.last.touch == (Touch{}) || touch.campaign() && !v.last.touch.campaign() {
+			v.last.touch = touch
+		}
+		v.count += max(1, c.times)
+	}
+	return v
+}
+
+func (l *ledger) announce(r *Record, h pageViews) {
 	touch := h.last.touch.clone() // what a request has said must not be kept with all of it
 	l.hooks.mu.Lock()
 	defer l.hooks.mu.Unlock()
 	if l.hooks.closed { // Close tells of what was there before it
-		l.stats.hook.Add(h.hits)
+		l.stats.hook.Add(h.count)
 		return
 	}
 	select {
-	case l.hooks.hits <- Hit{Session: *r, Count: h.hits, Time: h.last.at, Touch: touch}:
+	case l.hooks.hits <- Hit{Session: *r, Count: h.count, Time: h.last.at, Touch: touch}:
 	default:
-		l.stats.hook.Add(h.hits)
+		l.stats.hook.Add(h.count)
 	}
 }
 
@@ -298,8 +318,8 @@ func (l *ledger) told(ctx context.Context, id, from ID) error {
 			if err != nil {
 				return err
 			}
-			if l.gather != nil {
-				l.gather.stale(id)
+			if l.writeBehind != nil {
+				l.writeBehind.stale(id)
 			}
 		}
 		if untold {
@@ -323,7 +343,7 @@ func (l *ledger) loadWithin(ctx context.Context, id ID) (Record, error) {
 // those of OnMerge, joined.
 func (t *Tracker) TellMerges(ctx context.Context) error {
 	l := t.ledger
-	lister, ok := l.store.(Lister)
+	lister, ok := l.backing.(Lister)
 	if l.hooks.onMerge == nil || !ok {
 		return errors.New("revisit: TellMerges wants Config.OnMerge and a Store that is a Lister")
 	}

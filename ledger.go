@@ -20,6 +20,7 @@ import (
 // lost, and clients of databases retry by themselves).
 type ledger struct {
 	store     Store
+	backing   Store        // the store as Config has it, which may be a Batcher and a Lister, too
 	memory    *MemoryStore // the store, if it is one that never blocks and needs no deadline
 	lifetime  time.Duration
 	retention time.Duration
@@ -29,8 +30,8 @@ type ledger struct {
 	stats     *counters
 
 	turns
-	hooks  hooks
-	gather *gatherer // nil without Config.FlushEvery
+	hooks       hooks
+	writeBehind *writeBehind // nil without Config.FlushEvery
 
 	saltsMu sync.Mutex
 	salts   map[string]salts // by purpose
@@ -86,10 +87,11 @@ var (
 type change struct {
 	at    time.Time
 	via   string
-	claim bool  // a token came back
-	hit   bool  // a page view
-	times int64 // that many page views, for more than one
-	touch Touch // of the hit
+	claim bool      // a token came back
+	hit   bool      // a page view
+	times int64     // that many page views, for more than one
+	since time.Time // when the first of them was, if it was before at
+	touch Touch     // of the hit
 
 	landing bool // the hit was before consent: it counts if it begins the visit
 	seen    bool // it did not: apply has found the visit under way
@@ -97,6 +99,14 @@ type change struct {
 	stored  bool // the token is that of a stored response, which is worth nothing once it has leaked
 
 	key, text string // with a key: of Session.Set
+}
+
+// begin returns when the first of the page views was.
+func (c *change) begin() time.Time {
+	if c.since.IsZero() {
+		return c.at
+	}
+	return c.since
 }
 
 // apply changes r and reports whether there is something to be saved.
@@ -115,7 +125,17 @@ func (l *ledger) apply(r *Record, c *change) (dirty bool, err error) {
 		r.Confirmed, r.Expires = true, l.keep(r.ID)
 		dirty = true
 	}
-	if c.hit {
+	switch {
+	case !c.hit:
+	case c.times > 1 && c.begin().Before(c.at):
+		// The visit begins with the first, and goes on to the last.
+		first, others := *c, *c
+		first.at, first.times = c.since, 1
+		others.times, others.touch = c.times-1, Touch{}
+		l.applyHit(r, &first)
+		l.applyHit(r, &others)
+		dirty = true
+	default:
 		dirty = l.applyHit(r, c) || dirty
 	}
 	if dirty || c.at.Sub(r.LastSeen) >= seenEvery {
@@ -294,12 +314,12 @@ func (l *ledger) create(ctx context.Context, r Record) (Record, error) {
 		return Record{}, err
 	}
 	l.stats.created.Add(1)
-	if r.Hits > 0 {
-		last := gathered{hits: r.Hits, last: change{at: r.LastHit}}
+	if r.Hits > 0 && l.hooks.hits != nil {
+		views := pageViews{count: r.Hits, last: change{at: r.LastHit}}
 		if n := len(r.Touches); n > 0 {
-			last.last.touch = r.Touches[n-1]
+			views.last.touch = r.Touches[n-1]
 		}
-		l.hit(&r, last)
+		l.announce(&r, views)
 	}
 	return r, nil
 }
@@ -337,14 +357,25 @@ func (l *ledger) commit(ctx context.Context, id ID, changes []change) (Record, e
 	return r, err
 }
 
-// commitFrom is commit for a caller who has just read the record, or has tried to
-// commit these changes before: he knows the versions that he has tried, and gets
-// those that may have been written if it fails again.
-func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *Record, tried []int64) (Record, []int64, error) {
+// commitBatch is commit for a batch of the write-behind, which keeps the versions that
+// were tried. The record that it changes may be known. It also returns the version that
+// was replaced, 0 if that is not known.
+func (l *ledger) commitBatch(ctx context.Context, b *batch, have *Record) (r Record, old int64, err error) {
+	return l.commitFrom(ctx, b.id, slices.Clone(b.changes), have, b)
+}
+
+func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *Record, b *batch) (_ Record, old int64, _ error) {
 	// Each try has a version of its own. With one for all, a record could have it
 	// twice, with another node's write between: who read it the first time would
 	// then replace the second, and that write be lost.
-	wasConfirmed := len(tried) > 0 // an earlier try has counted it, if it was not
+	var tried []int64
+	isOurs := func(r *Record) bool {
+		if b == nil {
+			return slices.Contains(tried, r.Version)
+		}
+		return l.writeBehind.isSaved(b)
+	}
+	wasConfirmed := b != nil && len(b.tried) > 0 // an earlier try has counted it, if it was not
 	for failures, conflicts := 0, 0; ; {
 		var r Record
 		var err error
@@ -354,38 +385,38 @@ func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *
 			r, err = l.read(ctx, id, changes[0].at)
 		}
 		switch {
-		case err == nil && slices.Contains(tried, r.Version):
+		case err == nil && isOurs(&r):
 			// A Save whose answer was lost.
 			l.kept(wasConfirmed, &r, changes)
-			return r, nil, nil
+			return r, 0, nil
 		case err == nil && l.isOver(&r, changes[0].at):
-			return Record{}, nil, ErrForgotten
+			return Record{}, 0, ErrForgotten
 		case err == nil && !r.MergedInto.IsZero():
 			root, err := l.absorb(ctx, r)
 			if err != nil && !errors.Is(err, errApart) && !errors.Is(err, ErrConflict) {
-				return Record{}, tried, err
+				return Record{}, 0, err
 			}
 			if err := ctx.Err(); err != nil {
-				return Record{}, tried, err
+				return Record{}, 0, err
 			}
 			if err != nil {
 				continue
 			}
-			if id, r = root.ID, root; slices.Contains(tried, r.Version) {
+			if id, r = root.ID, root; isOurs(&r) {
 				l.kept(wasConfirmed, &r, changes)
-				return r, nil, nil
+				return r, 0, nil
 			}
 			if l.isOver(&r, changes[0].at) {
-				return Record{}, nil, ErrForgotten
+				return Record{}, 0, ErrForgotten
 			}
 		case errors.Is(err, ErrNotFound):
 			if r, err = l.reborn(id); err != nil {
-				return Record{}, tried, err
+				return Record{}, 0, err
 			}
 		case err != nil:
 			l.count(err)
 			if failures++; failures > maxFailures || ctx.Err() != nil {
-				return Record{}, tried, err
+				return Record{}, 0, err
 			}
 			continue
 		}
@@ -395,19 +426,24 @@ func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *
 		for i := range changes {
 			d, err := l.apply(&r, &changes[i])
 			if err != nil {
-				return Record{}, tried, err
+				return Record{}, 0, err
 			}
 			dirty = dirty || d
 		}
 		if !dirty {
-			return r, nil, nil
+			return r, old, nil
 		}
 		r.Version = newVersion()
+		if b != nil {
+			l.writeBehind.note(b, r.Version)
+		}
 		if err = l.write(ctx, &r, old, changes[0].at); err == nil {
 			l.kept(wasConfirmed, &r, changes)
-			return r, nil, nil
+			return r, old, nil
 		}
-		tried = append(tried, r.Version)
+		if b == nil {
+			tried = append(tried, r.Version)
+		}
 		if errors.Is(err, ErrConflict) {
 			l.pause(ctx, conflicts)
 			conflicts++
@@ -416,7 +452,7 @@ func (l *ledger) commitFrom(ctx context.Context, id ID, changes []change, have *
 			failures++
 		}
 		if failures > maxFailures || ctx.Err() != nil {
-			return Record{}, tried, err
+			return Record{}, 0, err
 		}
 	}
 }

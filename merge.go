@@ -202,8 +202,8 @@ func (l *ledger) merge(ctx context.Context, root, rival ID, c claim, permission 
 		if c.link {
 			l.stats.joined.Add(1)
 		}
-		if l.gather != nil {
-			l.gather.stale(older.ID, younger.ID)
+		if l.writeBehind != nil {
+			l.writeBehind.stale(older.ID, younger.ID)
 		}
 		return l.absorb(ctx, alias)
 	}

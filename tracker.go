@@ -89,8 +89,8 @@ func New(c Config) (*Tracker, error) {
 	}
 	t.close = sync.OnceValue(func() error {
 		t.ledger.idle(t.ledger.timeout)
-		if t.ledger.gather != nil {
-			t.ledger.gather.close(flushLimit * t.ledger.timeout)
+		if t.ledger.writeBehind != nil {
+			t.ledger.writeBehind.close(flushLimit * t.ledger.timeout)
 		}
 		t.ledger.hooks.close(t.ledger.timeout)
 		t.ledger.closeSalts()
@@ -99,14 +99,16 @@ func New(c Config) (*Tracker, error) {
 	t.names = t.stats.names[:len(strategies)]
 	t.tagsAlone = !slices.ContainsFunc(t.names, func(name string) bool { return name != (ETag{}).Via() && name != (Fingerprint{}).Via() })
 	t.ledger = &ledger{
-		store: c.Store, lifetime: c.Lifetime, retention: c.Retention, visitGap: c.VisitGap, timeout: c.StoreTimeout,
+		store: c.Store, backing: c.Store, lifetime: c.Lifetime, retention: c.Retention, visitGap: c.VisitGap, timeout: c.StoreTimeout,
 		logger: c.Logger, stats: t.stats, turns: newTurns(),
 	}
 	t.ledger.hooks.onHit, t.ledger.hooks.onMerge, t.ledger.hooks.onForget = c.OnHit, c.OnMerge, c.OnForget
 	t.ledger.hooks.start(t.ledger)
 	t.ledger.memory, _ = c.Store.(*MemoryStore)
 	if c.FlushEvery > 0 && t.ledger.memory == nil {
-		t.ledger.gather = newGatherer(t.ledger, c.FlushEvery)
+		w := newWriteBehind(t.ledger, c.FlushEvery)
+		t.ledger.writeBehind, t.ledger.store = w, observedStore{c.Store, w.observe}
+		w.start()
 	}
 	return t, nil
 }
@@ -225,7 +227,7 @@ func (t *Tracker) recognise(v *Visit) {
 		forgotten = errors.Is(err, ErrForgotten)
 		if !forgotten {
 			// The token is proof enough of who it is, and that is all there is.
-			if t.ledger.gather == nil {
+			if t.ledger.writeBehind == nil {
 				t.stats.drop(err)
 			}
 			t.stats.unverified.Add(1)
@@ -302,7 +304,7 @@ func (t *Tracker) resume(v *Visit, begin time.Time, change *[1]change) bool {
 	record, via, err := t.arrive(v, []claim{{id: k.likely.ID, via: k.via}}, change, t.ledger.left(begin))
 	if err != nil {
 		if !errors.Is(err, ErrForgotten) {
-			if t.ledger.gather == nil {
+			if t.ledger.writeBehind == nil {
 				t.stats.drop(err)
 			}
 			v.like = nil
@@ -335,7 +337,7 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change, wait time.
 			agreed = agreement{id: claims[0].id}
 		}
 		if err != nil {
-			if !errors.Is(err, ErrForgotten) && t.ledger.gather != nil && (claims[0].follows || !t.ledger.park(id, change)) {
+			if !errors.Is(err, ErrForgotten) && t.ledger.writeBehind != nil && (claims[0].follows || !t.ledger.park(id, change)) {
 				t.stats.drop(err)
 			}
 			return Record{}, "", err
@@ -370,7 +372,7 @@ func (t *Tracker) mustRank(via string) int {
 func (t *Tracker) Stats() Stats { return t.stats.snapshot() }
 
 // Close waits until what is under way in the Store has ended, for Config.StoreTimeout at
-// most, saves what has gathered, for twenty times that at most, and tells OnHit of what
+// most, saves the page views that wait, for twenty times that at most, and tells OnHit of what
 // waits, for StoreTimeout at most. It closes the Store if New has made it. Requests that
 // come afterwards are served as if the store were down (but for a memory store, which
 // cannot be).

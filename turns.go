@@ -94,8 +94,8 @@ func (l *ledger) record(ctx context.Context, id ID, c *[1]change, wait time.Dura
 	if l.memory != nil {
 		return l.commit(context.Background(), id, c[:])
 	}
-	if l.gather != nil {
-		if r, ok := l.gather.count(id, &c[0]); ok {
+	if l.writeBehind != nil {
+		if r, ok := l.writeBehind.count(id, &c[0]); ok {
 			return r, nil
 		}
 	}
@@ -120,8 +120,8 @@ const mergeLimit = 4
 
 // settle applies changes to a session.
 func (l *ledger) settle(ctx context.Context, id ID, changes []change) (Record, error) {
-	if l.gather != nil {
-		return l.gather.settle(ctx, id, changes)
+	if l.writeBehind != nil {
+		return l.writeBehind.update(ctx, id, changes)
 	}
 	return l.commit(ctx, id, changes)
 }
@@ -129,10 +129,10 @@ func (l *ledger) settle(ctx context.Context, id ID, changes []change) (Record, e
 // park keeps a page view that did not get to the store, and reports whether it
 // could.
 func (l *ledger) park(id ID, c *[1]change) bool {
-	if l.gather == nil {
+	if l.writeBehind == nil {
 		return false
 	}
-	l.gather.park(id, hitsOf(c[:]))
+	l.writeBehind.keep(id, c[:])
 	return true
 }
 

@@ -3,6 +3,7 @@ package revisit_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -317,4 +318,186 @@ func (s *stuckStore) Save(ctx context.Context, r revisit.Record, old int64) erro
 		<-s.stuck
 	}
 	return s.allStore.Save(ctx, r, old)
+}
+
+// A store whose reads go on while its writes hang (a full disk, a standby that is away): what
+// a flush gives back is not lost, though the store was asked about the session meanwhile.
+func TestNothingIsLostWhileWritesHang(t *testing.T) {
+	for _, writes := range []mood{hanging, failing, losing, answering} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &moodyStore{allStore: newAllStore(t), rand: rand.New(rand.NewPCG(1, 2)), often: 1}
+			tracker := newTracker(t, revisit.Config{Store: moodyBatcher{store}, FlushEvery: 10 * time.Second, Strategy: revisit.Cookie{}})
+			browsers := make([]*browser, 40)
+			var first []*http.Response
+			for i := range browsers {
+				browsers[i] = newBrowser(tracker.Handler(seen))
+				first = append(first, browsers[i].get("/"))
+				browsers[i].get("/")
+			}
+			all := func() {
+				for _, b := range browsers {
+					b.get("/")
+				}
+			}
+			all()
+			store.set(well, writes, 1)
+			time.Sleep(6 * time.Second)
+			all()
+			time.Sleep(20 * time.Second)
+			all() // the store is asked about them
+			time.Sleep(20 * time.Second)
+			all()
+			store.set(well, well, 1)
+			time.Sleep(time.Minute)
+			require.NoError(t, tracker.Close())
+			for i := range browsers {
+				assert.EqualValues(t, 6, record(t, store, first[i]).Hits, "%v", writes)
+			}
+			assert.Zero(t, tracker.Stats().Dropped["full"]+tracker.Stats().Dropped["closed"])
+		})
+	}
+}
+
+// slowSave lets a test stop a single Save.
+type slowSave struct {
+	moodyBatcher
+	stop func(revisit.Record)
+}
+
+func (s *slowSave) Save(ctx context.Context, r revisit.Record, old int64) error {
+	if s.stop != nil {
+		s.stop(r)
+	}
+	return s.moodyBatcher.Save(ctx, r, old)
+}
+
+func newSlowSave(t *testing.T) *slowSave {
+	return &slowSave{moodyBatcher: moodyBatcher{&moodyStore{allStore: newAllStore(t), rand: rand.New(rand.NewPCG(1, 2)), often: 1}}}
+}
+
+// What a Set takes along is not written by a flush as well.
+func TestWhatIsTakenAlongCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newSlowSave(t)
+		tracker := newTracker(t, revisit.Config{Store: store, FlushEvery: 10 * time.Second, StoreTimeout: time.Minute, Strategy: revisit.Cookie{}})
+		var session *revisit.Session
+		b := newBrowser(tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			session, _ = revisit.FromContext(r.Context())
+			seen(w, r)
+		})))
+		first := b.get("/")
+		b.get("/")
+		for range 3 {
+			b.get("/")
+		}
+		release := make(chan bool)
+		store.stop = func(r revisit.Record) {
+			if r.Values["lead"].Text != "" {
+				<-release
+			}
+		}
+		go session.Set(context.Background(), "lead", "x")
+		synctest.Wait()
+		b.get("/")
+		assert.EqualValues(t, 6, session.Hits())
+		time.Sleep(11 * time.Second) // two flushes
+		close(release)
+		time.Sleep(11 * time.Second)
+		r := record(t, store, first)
+		assert.EqualValues(t, 6, r.Hits)
+		assert.Equal(t, "x", r.Values["lead"].Text)
+	})
+}
+
+// Page views of other tabs while the session is renewed.
+func TestPageViewsCountWhileItIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newSlowSave(t)
+		tracker := newTracker(t, revisit.Config{Store: store, FlushEvery: 10 * time.Second, StoreTimeout: time.Minute, Strategy: revisit.Cookie{}})
+		b := newBrowser(tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/logout" {
+				assert.NoError(t, tracker.Renew(r.Context()))
+			}
+			seen(w, r)
+		})))
+		first := b.get("/")
+		for range 4 {
+			b.get("/")
+		}
+		release := make(chan bool)
+		store.stop = func(r revisit.Record) {
+			if r.Joins == -1 {
+				<-release
+			}
+		}
+		tab := b.clone()
+		go b.get("/logout")
+		synctest.Wait()
+		for range 5 {
+			assert.Equal(t, idOf(first), idOf(tab.get("/")))
+		}
+		close(release)
+		time.Sleep(time.Minute)
+		require.NoError(t, tracker.Close())
+		r := record(t, store, first)
+		assert.EqualValues(t, 11, r.Hits)
+		assert.Equal(t, -1, r.Joins)
+	})
+}
+
+// The first touch of an outage is what counts for attribution, and so do the others: each
+// visit that begins while the store is away is there afterwards, with what led to it.
+func TestVisitsOfAnOutage(t *testing.T) {
+	for _, reads := range []mood{well, hanging, failing} {
+		synctest.Test(t, func(t *testing.T) {
+			store := newSlowSave(t)
+			tracker := newTracker(t, revisit.Config{Store: store, FlushEvery: 10 * time.Second, Strategy: revisit.Cookie{}})
+			b := newBrowser(tracker.Handler(seen))
+			first := b.get("/")
+			b.get("/")
+			time.Sleep(time.Hour)
+			store.set(reads, failing, 1)
+			b.get("/?utm_campaign=a", clickFrom)
+			time.Sleep(20 * time.Minute)
+			b.get("/", link)
+			time.Sleep(20 * time.Minute)
+			b.get("/", link)
+			time.Sleep(time.Minute)
+			b.get("/?utm_campaign=b", clickFrom) // in the visit of a
+			time.Sleep(31 * time.Minute)
+			b.get("/", clickFrom, header("Referer", "https://blog.example/"))
+			time.Sleep(31 * time.Minute)
+			b.get("/", link)
+			b.get("/", link)
+			store.set(well, well, 1)
+			time.Sleep(time.Minute)
+			r := record(t, store, first)
+			var by []string
+			for _, touch := range r.Touches {
+				by = append(by, touch.Campaign+touch.Source)
+			}
+			assert.Equal(t, []string{"", "a", "b", "blog.example"}, by)
+			assert.EqualValues(t, 5, r.Visits)
+			assert.EqualValues(t, 9, r.Hits)
+			assert.Zero(t, tracker.Stats().Dropped["full"])
+		})
+	}
+}
+
+// A database that restarts while the process ends: Close has its time, and takes it.
+func TestCloseWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newSlowSave(t)
+		tracker := newTracker(t, revisit.Config{Store: store, FlushEvery: 10 * time.Second, Strategy: revisit.Cookie{}})
+		b := newBrowser(tracker.Handler(seen))
+		first := b.get("/")
+		for range 20 {
+			b.get("/")
+		}
+		store.set(failing, failing, 1)
+		time.AfterFunc(2*time.Second, func() { store.set(well, well, 1) })
+		require.NoError(t, tracker.Close())
+		assert.EqualValues(t, 21, record(t, store, first).Hits)
+		assert.Zero(t, tracker.Stats().Dropped["closed"])
+	})
 }
