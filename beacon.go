@@ -159,14 +159,20 @@ func serveFrame(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// formTime is how long the form of forget may take to come.
+const formTime = 10 * time.Second
+
 // serveForget answers a request under Deny: whom it speaks for has been
 // forgotten.
 func (t *Tracker) serveForget(w http.ResponseWriter, r *http.Request) {
-	if !t.visit(r.Context()).forgotten {
+	v := t.visit(r.Context())
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTime)) // a server's writer can
+	v.settleForm(true)
+	if !v.forgotten {
 		http.Error(w, "That did not work. Please try again.", http.StatusServiceUnavailable)
 		return
 	}
-	if v := t.visit(r.Context()); !v.spoke && r.PostFormValue(fieldName) != "" {
+	if !v.spoke && v.formText() != "" {
 		// Field's ticket is of another network or browser, so nobody knows whose it is.
 		http.Error(w, "This form is too old. Please open the page again.", http.StatusConflict)
 		return

@@ -1,7 +1,9 @@
 package revisit
 
 import (
+	"mime"
 	"net/http"
+	"path"
 	"strings"
 )
 
@@ -178,8 +180,17 @@ func (v *Visit) contentFor(h http.Header, status int, first []byte) content {
 	if c := contentOf(h, first); c != contentUnknown {
 		return c
 	}
-	if status == http.StatusNotModified && v.carrier((ETag{}).Via()) != nil {
-		return contentPage // the client has stored it with a tag
+	if status == http.StatusNotModified {
+		// It never says what it is of.
+		if c := v.carrier((ETag{}).Via()); c != nil && !c.id.IsZero() {
+			return contentPage // the client has stored it with a tag
+		}
+		if c := contentOf(http.Header{"Content-Type": {mime.TypeByExtension(path.Ext(v.request.URL.Path))}}, nil); c != contentUnknown {
+			return c
+		}
+		if !v.navigation && headerValue(v.request.Header, "Sec-Fetch-Dest") == "" {
+			return contentUnknown // what asks for anything may ask for an image
+		}
 	}
 	return v.destination()
 }

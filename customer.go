@@ -32,7 +32,11 @@ var ErrApart = errors.New("revisit: these sessions are not merged")
 // of ctx has begun is saved by it. If ctx ends, its error is returned, and the merge goes
 // on.
 func (t *Tracker) Merge(ctx context.Context, a, b ID) (ID, error) {
-	if v := t.visit(ctx); v != nil && v.New() && (v.session.ID == a || v.session.ID == b) {
+	v := t.visit(ctx)
+	if v != nil {
+		v.settleForm(true)
+	}
+	if v != nil && v.New() && (v.session.ID == a || v.session.ID == b) {
 		if err := v.session.create(ctx); err != nil {
 			return ID{}, fmt.Errorf("revisit: merge %v and %v: %w", a, b, err)
 		}
@@ -70,6 +74,9 @@ func (t *Tracker) Merge(ctx context.Context, a, b ID) (ID, error) {
 // request only looks like, and ErrNotFound where the request has no session.
 func (t *Tracker) Renew(ctx context.Context) error {
 	v := t.visit(ctx)
+	if v != nil {
+		v.settleForm(true)
+	}
 	switch {
 	case v == nil || v.session.tracker == nil:
 		return fmt.Errorf("revisit: renew: %w", ErrNotFound)

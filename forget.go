@@ -68,6 +68,9 @@ func (t *Tracker) deny(v *Visit) bool {
 // when ctx ends; what it has begun goes on.
 func (t *Tracker) Forget(ctx context.Context, id ID) error {
 	v := t.visit(ctx)
+	if v != nil {
+		v.settleForm(true)
+	}
 	if v == nil || v.session.tracker == nil || v.session.ID != id {
 		v = nil
 	}

@@ -42,9 +42,9 @@ const (
 
 var ticketEncoding = base64.RawURLEncoding.Strict()
 
-// sealTicket returns the ticket for a purpose, bound to where r came from.
-func (k *keyring) sealTicket(purpose string, t ticket, r *http.Request, from netip.Addr) string {
-	b := appendBinding(t.append(make([]byte, 0, 512)), r, from)
+// sealTicket returns the ticket for a purpose, bound to a browser and a place.
+func (k *keyring) sealTicket(purpose string, t ticket, to *binding) string {
+	b := to.append(t.append(make([]byte, 0, 512)))
 	var mac [macLen]byte
 	k.subkeys(purpose)[0].sum(&mac, b)
 	return ticketEncoding.EncodeToString(append(b[:ticketPlain], mac[:]...))
@@ -58,9 +58,9 @@ func (t ticket) append(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, t.issued)
 }
 
-// openTicket returns what sealTicket has sealed for this purpose and for where r
-// comes from. Everything else is not ok.
-func (k *keyring) openTicket(purpose, text string, r *http.Request, from netip.Addr) (t ticket, ok bool) {
+// openTicket returns what sealTicket has sealed for this purpose and for the same browser
+// and place. Everything else is not ok.
+func (k *keyring) openTicket(purpose, text string, to *binding) (t ticket, ok bool) {
 	if len(text) != ticketLen {
 		return ticket{}, false
 	}
@@ -68,7 +68,7 @@ func (k *keyring) openTicket(purpose, text string, r *http.Request, from netip.A
 	if err != nil || len(raw) != ticketPlain+macLen {
 		return ticket{}, false
 	}
-	b := appendBinding(append(make([]byte, 0, 512), raw[:ticketPlain]...), r, from)
+	b := to.append(append(make([]byte, 0, 512), raw[:ticketPlain]...))
 	for _, key := range k.subkeys(purpose) {
 		var mac [macLen]byte
 		key.sum(&mac, b)
@@ -82,15 +82,28 @@ func (k *keyring) openTicket(purpose, text string, r *http.Request, from netip.A
 	return ticket{}, false
 }
 
-// appendBinding appends what a ticket is bound to. Nothing of it is kept.
-func appendBinding(b []byte, r *http.Request, from netip.Addr) []byte {
-	for _, name := range [...]string{"User-Agent", "Accept-Language"} {
-		value := headerValue(r.Header, name)
+// A binding is the browser and the place that a ticket is bound to. Nothing of it is kept.
+type binding struct {
+	agent, language string
+	from            netip.Addr
+}
+
+// bind reads what tickets are bound to. That is done before the handler runs, which may
+// change the header: middleware sets the language, say.
+func (v *Visit) bind() {
+	if v.bound == nil {
+		h := v.request.Header
+		v.bound = &binding{agent: headerValue(h, "User-Agent"), language: headerValue(h, "Accept-Language"), from: v.bindingAddr()}
+	}
+}
+
+func (to *binding) append(b []byte) []byte {
+	for _, value := range [...]string{to.agent, to.language} {
 		value = value[:min(len(value), 1<<10)]
 		b = binary.BigEndian.AppendUint16(b, uint16(len(value)))
 		b = append(b, value...)
 	}
-	return append(b, addressKey(from)...)
+	return append(b, addressKey(to.from)...)
 }
 
 // addressKey is the part of an address that stays while a browser loads a page:
@@ -117,13 +130,15 @@ func (v *Visit) ticket(purpose string, issued uint32) string {
 	case v.weak:
 		t.joins = 1 // or a form would make a token of what somebody looks like
 	}
-	return v.tracker.keys.sealTicket(purpose, t, v.request, v.bindingAddr())
+	v.bind()
+	return v.tracker.keys.sealTicket(purpose, t, v.bound)
 }
 
 // openTicket returns what a ticket says. One of a session whose lifetime is over
 // is none.
 func (v *Visit) openTicket(purpose, text string) (t ticket, ok bool) {
-	t, ok = v.tracker.keys.openTicket(purpose, text, v.request, v.bindingAddr())
+	v.bind()
+	t, ok = v.tracker.keys.openTicket(purpose, text, v.bound)
 	switch {
 	case !ok:
 		v.tracker.stats.forged.Add(1)

@@ -31,12 +31,18 @@ func with(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
+func bindingOf(r *http.Request) *binding {
+	v := &Visit{tracker: &Tracker{}, request: r}
+	v.bind()
+	return v.bound
+}
+
 func sealFor(k *keyring, purpose string, t ticket, r *http.Request) string {
-	return k.sealTicket(purpose, t, r, remoteAddr(r))
+	return k.sealTicket(purpose, t, bindingOf(r))
 }
 
 func openFor(k *keyring, purpose, text string, r *http.Request) (ticket, bool) {
-	return k.openTicket(purpose, text, r, remoteAddr(r))
+	return k.openTicket(purpose, text, bindingOf(r))
 }
 
 // The wire format is kept: pages that are in browsers' caches have it.

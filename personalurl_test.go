@@ -70,6 +70,9 @@ var answers = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Type", "font/woff2")
 		h.Set("Etag", `"v1"`)
 		io.WriteString(w, "wOF2")
+	case "x.css", "x.js":
+		h.Set("Etag", `"v1"`)
+		http.ServeContent(w, r, path, time.Unix(1e9, 0), strings.NewReader("x"))
 	case "picture":
 		io.WriteString(w, "\x89PNG\x0D\x0A\x1A\x0A and so on")
 	case "manifest":
@@ -182,6 +185,11 @@ func TestAssetsAreLeftAlone(t *testing.T) {
 	// The response says so, whatever the request does.
 	for _, path := range []string{"css", "script", "font", "picture", "manifest"} {
 		all = append(all, asked{path, []kind{bare}}, asked{path, []kind{header("Accept", "*/*")}}, asked{path, []kind{typed}}, asked{path, []kind{fetch}})
+	}
+	// A 304 says nothing of what it is of.
+	for _, kinds := range [][]kind{{bare}, {header("Accept", "*/*")}, {metadata("same-origin", "no-cors", "image")}} {
+		conditional := append(kinds, header("If-None-Match", `"v1"`), header("If-Modified-Since", "Wed, 09 Sep 2026 09:09:09 GMT"))
+		all = append(all, asked{"font", conditional}, asked{"script", conditional}, asked{"x.css", conditional}, asked{"x.js", conditional})
 	}
 	for _, strategy := range []revisit.Strategy{nil, revisit.Cookie{}, revisit.ETag{}, revisit.ETag{HashLimit: -1}, revisit.Hybrid(revisit.Cookie{}, revisit.ETag{}, revisit.Fingerprint{})} {
 		for _, a := range all {

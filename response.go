@@ -358,6 +358,7 @@ func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 // finish sends what is left when the handler has returned. It is not called
 // after a panic.
 func (w *response) finish() {
+	w.v.settleForm(false)
 	if w.hijacked {
 		return
 	}
@@ -378,6 +379,7 @@ func (w *response) finish() {
 // attach gives the strategy its turn, once. First is the beginning of the body, as far as
 // it is known.
 func (v *Visit) attach(h http.Header, status int, first []byte) {
+	v.settleForm(false)
 	v.mu.Lock()
 	done := v.attached
 	v.attached = true

@@ -1,11 +1,8 @@
 package revisit
 
 import (
-	"bytes"
 	"context"
 	"html/template"
-	"io"
-	"mime"
 	"net/http"
 	"strings"
 )
@@ -66,36 +63,10 @@ func Nonce(nonce string) TagOption { return func(o *tagOptions) { o.nonce = nonc
 // img-src 'self'.
 func NoScript() TagOption { return func(o *tagOptions) { o.noScript = true } }
 
-// Field returns a hidden input for a form that is posted to a wrapped handler of
-// the same origin:
-//
-//	<input type="hidden" name="revisit" value="…">
-//
-// A POST carries no tag, so that under [ETag] alone, and where cookies are
-// blocked, nothing else says whose it is. The value is sealed, and worth nothing
-// with another User-Agent or Accept-Language, or from another address (an IPv4
-// address, the /64 of an IPv6 one: see Config.ClientAddr); it may be sent as
-// often as one likes. The request has to show that a page of this origin made it,
-// by Sec-Fetch-Site, Origin or Referer, as browsers do. Put the field first: it is
-// looked for in the first 4,096 bytes of a body of either kind. Session.Via of such
-// a POST is "form".
-//
-// As with [NoScript], the response is made private, and a handler that computes an
-// ETag of its own must include the value. Field returns nothing where there is no
-// session, and where the browser shows who it is by a cookie.
-func Field(ctx context.Context) template.HTML {
-	v := visitOf(ctx)
-	if v == nil || !v.personalise(ctx) {
-		return ""
-	}
-	return template.HTML(`<input type="hidden" name="` + fieldName + `" value="` + v.ticket(viaForm, 0) + `">`)
-}
-
-const fieldName = "revisit"
-
 // personalise reports whether a ticket may be put into the body of the response,
 // which is private then. A new session is saved, because the ticket will be sent.
 func (v *Visit) personalise(ctx context.Context) bool {
+	v.settleForm(true)
 	s := &v.session
 	if s.tracker == nil || s.Unverified || s.guess || v.foreign || v.clearing.Load() || !v.hooked || v.isPortable() {
 		return false
@@ -134,94 +105,4 @@ func forcePrivate(h http.Header) {
 		}
 	}
 	h["Cache-Control"] = []string{control + intact}
-}
-
-// formLimit is how far into the body of a POST Field's input is looked for.
-const formLimit = 4 << 10
-
-// formTicket looks for Field's input in a POST from the same origin. The handler
-// gets the body as if nobody had looked.
-func (v *Visit) formTicket() (ticket, bool) {
-	r := v.request
-	if r.Method != http.MethodPost || v.foreign || !isSameOrigin(r) {
-		return ticket{}, false
-	}
-	text := ""
-	if r.PostForm != nil { // somebody further out has read it
-		text = r.PostForm.Get(fieldName)
-	}
-	if r.PostForm == nil || text == "" && r.MultipartForm == nil { // ParseForm leaves multipart alone
-		text = v.peekForm()
-	}
-	if text == "" {
-		return ticket{}, false
-	}
-	return v.openTicket(viaForm, text)
-}
-
-func (v *Visit) peekForm() string {
-	r := v.request
-	kind, _, err := mime.ParseMediaType(headerValue(r.Header, "Content-Type"))
-	// Who waits to be asked for the body may not be asked at all.
-	if err != nil || r.Body == nil || r.Body == http.NoBody || headerValue(r.Header, "Expect") != "" {
-		return ""
-	}
-	var find func([]byte) (string, bool)
-	switch kind {
-	case "application/x-www-form-urlencoded":
-		find = findInQuery
-	case "multipart/form-data":
-		find = findInParts
-	default:
-		return ""
-	}
-	peeked := make([]byte, 0, formLimit)
-	text, found := "", false
-	for !found && len(peeked) < cap(peeked) {
-		n, err := r.Body.Read(peeked[len(peeked):cap(peeked)])
-		peeked = peeked[:len(peeked)+n]
-		text, found = find(peeked)
-		if err != nil {
-			break // the handler meets it, too
-		}
-	}
-	v.inner.Body = struct { // the handler is to see all of it
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(peeked), r.Body), r.Body}
-	return text
-}
-
-// findInQuery and findInParts find a ticket in the beginning of a body. They need
-// not tell a field from a text that looks like one: a ticket that can be opened
-// is one that this browser was given.
-func findInQuery(b []byte) (string, bool) {
-	const begin = fieldName + "="
-	for at := 0; ; {
-		i := bytes.Index(b[at:], []byte(begin))
-		if i < 0 {
-			return "", false
-		}
-		at += i
-		if at == 0 || b[at-1] == '&' {
-			return cutTicket(b[at+len(begin):])
-		}
-		at += len(begin)
-	}
-}
-
-func findInParts(b []byte) (string, bool) {
-	const begin = "; name=\"" + fieldName + "\"\r\n\r\n"
-	i := bytes.Index(b, []byte(begin))
-	if i < 0 {
-		return "", false
-	}
-	return cutTicket(b[i+len(begin):])
-}
-
-func cutTicket(b []byte) (string, bool) {
-	if len(b) < ticketLen {
-		return "", false
-	}
-	return string(b[:ticketLen]), true
 }

@@ -155,12 +155,16 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v.classify()
 
 	t.strategy.Identify(v) // what does the client carry?
-	t.settle(v)            // which session is that?
+	if !v.awaitForm() {
+		t.settle(v) // which session is that?
+	}
+	if v.hooked && !v.isPortable() {
+		v.bind()
+	}
 
-	peeked := v.inner.Body
 	v.inner = *r.WithContext(&v.context)
-	if peeked != nil {
-		v.inner.Body = peeked
+	if v.form != nil {
+		v.inner.Body = v.form
 	}
 	if v.header != nil {
 		v.inner.Header = v.header
@@ -238,6 +242,11 @@ func (t *Tracker) recognise(v *Visit) {
 		}
 	}
 	strong := v.mayMint && v.offers != 0
+	if v.form != nil {
+		if _, open := v.form.text(); open {
+			strong = false // there may be a ticket that nobody has read
+		}
+	}
 	var silent error
 	if len(claims) > 0 || slices.ContainsFunc(v.carriers, func(c carrier) bool { return !c.id.IsZero() }) {
 		v.like = nil // a token came, whatever became of it

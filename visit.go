@@ -60,6 +60,9 @@ type Visit struct {
 	like *likeness // what the client looks like; nil if that is of no interest
 	told *told     // nil but for the beacon's anchor
 
+	form  *form    // nil but for a POST that nothing else says of whose it is
+	bound *binding // what tickets are bound to; nil where there are none
+
 	// One allocation holds all that a request needs.
 	scratch  scratch
 	context  visitContext
@@ -281,6 +284,9 @@ type (
 func (c *visitContext) Value(key any) any {
 	switch key := key.(type) {
 	case sessionKey:
+		if c.v.permission != Deny {
+			c.v.settleForm(true)
+		}
 		// Never the session of another Tracker further out.
 		if c.v.session.tracker == nil {
 			return (*Session)(nil)
@@ -510,6 +516,9 @@ func hasStar(lines []string) bool {
 func (v *Visit) giveBack(r *http.Request) {
 	in := &v.inner
 	r.Form, r.PostForm, r.MultipartForm = in.Form, in.PostForm, in.MultipartForm
+	if v.form != nil {
+		r.Body = v.form // which has what was read of it, for whoever stands further out
+	}
 	if in.Pattern == r.Pattern {
 		return
 	}

@@ -71,8 +71,9 @@ type writeBehind struct {
 	written atomic.Int64 // batches
 	wake    chan struct{}
 	busy    chan struct{} // a place for each call of the store that is under way
-	stop    func()
+	quit    chan struct{}
 	stopped chan struct{}
+	giveUp  func() // ends the flush that is under way
 }
 
 // An entry is what this node knows of a session, and the page views that the store does
@@ -124,7 +125,7 @@ func newWriteBehind(l *ledger, every time.Duration) *writeBehind {
 // start begins to flush. The ledger is complete by then.
 func (w *writeBehind) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	w.stop = cancel
+	w.quit, w.giveUp = make(chan struct{}), cancel
 	go w.run(ctx)
 }
 
@@ -135,7 +136,7 @@ func (w *writeBehind) run(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-w.quit:
 			return
 		case <-ticker.C:
 		case <-w.wake:
@@ -150,9 +151,12 @@ const closePause = 50 * time.Millisecond
 
 // close flushes what is left, for d at most, and counts what could not be saved.
 func (w *writeBehind) close(d time.Duration) {
-	w.stop()
+	close(w.quit)
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
+	// A flush that is under way goes on: if its answer were lost, and another process wrote
+	// over it, its page views would count twice.
+	defer w.giveUp()
 	select {
 	case <-w.stopped:
 	case <-ctx.Done():
