@@ -31,14 +31,19 @@ import (
 // fresh IDs. It is called once for each sub-test, and may use t.Cleanup.
 //
 // The sub-tests about expiry wait for it, in parallel, for a bit more than a
-// second of real time. In a testing/synctest bubble use [Check].
+// second of real time. In a testing/synctest bubble use [Check]. Those about
+// [revisit.Batcher] or [revisit.Lister] are skipped for a store that is none.
 func Run(t *testing.T, open func(*testing.T) revisit.Store) {
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
 			if c.waits {
 				t.Parallel()
 			}
-			if err := c.check(t.Context(), open(t)); err != nil {
+			s := open(t)
+			if c.of != nil && !c.of(s) {
+				t.Skipf("%T does not offer this. The contract: %s", s, c.contract)
+			}
+			if err := c.check(t.Context(), s); err != nil {
 				t.Errorf("%v\nThe contract: %s", err, c.contract)
 			}
 		})
@@ -46,15 +51,42 @@ func Run(t *testing.T, open func(*testing.T) revisit.Store) {
 }
 
 // Check is Run without a testing.T: it returns what is wrong with a store, by
-// the name of the sub-test. open is called once for each.
+// the name of the sub-test. open is called once for each. Nothing is said about
+// what the store does not offer: see [Skipped].
 func Check(ctx context.Context, open func() revisit.Store) map[string]error {
 	faults := make(map[string]error)
 	for _, c := range checks {
-		if err := c.check(ctx, open()); err != nil {
+		s := open()
+		if c.of != nil && !c.of(s) {
+			continue
+		}
+		if err := c.check(ctx, s); err != nil {
 			faults[c.name] = err
 		}
 	}
 	return faults
+}
+
+// Skipped returns the names of the sub-tests that Run skips for s and Check leaves
+// out, because s is no [revisit.Batcher] or no [revisit.Lister].
+func Skipped(s revisit.Store) []string {
+	var names []string
+	for _, c := range checks {
+		if c.of != nil && !c.of(s) {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+func isBatcher(s revisit.Store) bool {
+	_, ok := s.(revisit.Batcher)
+	return ok
+}
+
+func isLister(s revisit.Store) bool {
+	_, ok := s.(revisit.Lister)
+	return ok
 }
 
 var checks = []struct {
@@ -62,49 +94,50 @@ var checks = []struct {
 	contract string
 	check    func(context.Context, revisit.Store) error
 	waits    bool
+	of       func(revisit.Store) bool // which stores; nil for all
 }{
 	{"an absent record is ErrNotFound",
-		"Load returns ErrNotFound if there is none.", absent, false},
+		"Load returns ErrNotFound if there is none.", absent, false, nil},
 	{"a record comes back as it was saved",
-		"Save puts r in place; every field of it, times to the millisecond.", roundTrip, false},
+		"Save puts r in place; every field of it, times to the millisecond.", roundTrip, false, nil},
 	{"a zero record comes back as it was saved",
-		"Save puts r in place; a field that is empty comes back empty.", roundTripPlain, false},
+		"Save puts r in place; a field that is empty comes back empty.", roundTripPlain, false, nil},
 	{"a create needs an absent record",
-		"An old of 0 means that there is no record. If that is not so, Save returns ErrConflict.", createTwice, false},
+		"An old of 0 means that there is no record. If that is not so, Save returns ErrConflict.", createTwice, false, nil},
 	{"a change needs the version that was read",
-		"Save puts r in place of the record whose Version is old. If that is not so, Save returns ErrConflict.", staleChange, false},
+		"Save puts r in place of the record whose Version is old. If that is not so, Save returns ErrConflict.", staleChange, false, nil},
 	{"a conflict changes nothing",
-		"If that is not so, Save returns ErrConflict and nothing has changed.", conflictChangesNothing, false},
+		"If that is not so, Save returns ErrConflict and nothing has changed.", conflictChangesNothing, false, nil},
 	{"a change never creates",
-		"A nonzero old never creates a record.", neverCreates, false},
+		"A nonzero old never creates a record.", neverCreates, false, nil},
 	{"one creator of many wins",
-		"A Store is linearizable for each ID; it is safe for concurrent use.", oneCreator, false},
+		"A Store is linearizable for each ID; it is safe for concurrent use.", oneCreator, false, nil},
 	{"one writer of many wins each round",
-		"A Store is linearizable for each ID: every Load that begins after a Save returns what it has put there.", oneWriter, false},
+		"A Store is linearizable for each ID: every Load that begins after a Save returns what it has put there.", oneWriter, false, nil},
 	{"records do not touch each other",
-		"Save puts r in place of the record of r.ID.", separate, false},
+		"Save puts r in place of the record of r.ID.", separate, false, nil},
 	{"an old record stays as it was read",
-		"Slices and maps are immutable once they are handed over, in both directions.", immutable, false},
+		"Slices and maps are immutable once they are handed over, in both directions.", immutable, false, nil},
 	{"a saved record is not written to by the store",
-		"Slices and maps are immutable once they are handed over, in both directions.", untouched, false},
+		"Slices and maps are immutable once they are handed over, in both directions.", untouched, false, nil},
 	{"an expired record is absent",
-		"Load returns ErrNotFound if it has expired.", expires, true},
+		"Load returns ErrNotFound if it has expired.", expires, true, nil},
 	{"an expired record is not changed",
-		"A nonzero old never creates a record, of an expired one neither.", expiredChange, true},
+		"A nonzero old never creates a record, of an expired one neither.", expiredChange, true, nil},
 	{"an expired record can be created again",
-		"An old of 0 means that there is no record, or that it has expired.", expiredCreate, true},
+		"An old of 0 means that there is no record, or that it has expired.", expiredCreate, true, nil},
 	{"a change can move the end",
-		"Save puts r in place; its Expires too.", extend, true},
+		"Save puts r in place; its Expires too.", extend, true, nil},
 	{"a context that has ended is an error",
-		"Both methods give up when ctx ends and return its error.", cancelled, false},
+		"Both methods give up when ctx ends and return its error.", cancelled, false, nil},
 	{"a batch saves each change by itself",
-		"SaveAll does what Save does for each change, and returns an error for each (Batcher).", batch, false},
+		"SaveAll does what Save does for each change, and returns an error for each (Batcher).", batch, false, isBatcher},
 	{"batches of several writers get along",
-		"Each change of a batch is atomic by itself; rows are locked in the order of IDs (Batcher).", batches, false},
+		"Each change of a batch is atomic by itself; rows are locked in the order of IDs (Batcher).", batches, false, isBatcher},
 	{"a batch loads what is there",
-		"LoadAll returns the records of ids; those that are not there are left out (Batcher).", loadAll, false},
+		"LoadAll returns the records of ids; those that are not there are left out (Batcher).", loadAll, false, isBatcher},
 	{"sessions are listed",
-		"Sessions returns all sessions: neither aliases nor tombstones nor records of derived IDs (Lister).", list, false},
+		"Sessions returns all sessions: neither aliases nor tombstones nor records of derived IDs (Lister).", list, false, isLister},
 }
 
 // now is the time in the precision of a Record.
@@ -537,12 +570,8 @@ func cancelled(ctx context.Context, s revisit.Store) error {
 	return nil
 }
 
-// batch and its neighbours pass for a store that is no Batcher or Lister.
 func batch(ctx context.Context, s revisit.Store) error {
-	b, ok := s.(revisit.Batcher)
-	if !ok {
-		return nil
-	}
+	b := s.(revisit.Batcher)
 	if errs := b.SaveAll(ctx, nil); len(errs) != 0 {
 		return fmt.Errorf("SaveAll of nothing returned %v", errs)
 	}
@@ -607,10 +636,7 @@ func batch(ctx context.Context, s revisit.Store) error {
 }
 
 func batches(ctx context.Context, s revisit.Store) error {
-	b, ok := s.(revisit.Batcher)
-	if !ok {
-		return nil
-	}
+	b := s.(revisit.Batcher)
 	const records, writers, rounds = 50, 4, 10
 	ids := make([]revisit.ID, records)
 	for i := range ids {
@@ -669,10 +695,7 @@ func batches(ctx context.Context, s revisit.Store) error {
 }
 
 func loadAll(ctx context.Context, s revisit.Store) error {
-	b, ok := s.(revisit.Batcher)
-	if !ok {
-		return nil
-	}
+	b := s.(revisit.Batcher)
 	records := map[revisit.ID]revisit.Record{}
 	var ids []revisit.ID
 	for i := range 30 {
@@ -706,10 +729,7 @@ func loadAll(ctx context.Context, s revisit.Store) error {
 }
 
 func list(ctx context.Context, s revisit.Store) error {
-	l, ok := s.(revisit.Lister)
-	if !ok {
-		return nil
-	}
+	l := s.(revisit.Lister)
 	sessions := map[revisit.ID]revisit.Record{}
 	others := map[revisit.ID]string{}
 	for i := range 250 {

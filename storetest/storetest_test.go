@@ -2,9 +2,14 @@ package storetest_test
 
 import (
 	"context"
+	"iter"
 	"maps"
+	"os"
+	"os/exec"
+	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -31,6 +36,38 @@ func TestASlowStorePasses(t *testing.T) {
 		t.Cleanup(func() { m.Close() })
 		return storetest.Faulty(m, storetest.Faults{Latency: time.Millisecond})
 	})
+}
+
+// What a store does not offer was not tested, and does not count as passed.
+func TestWhatAStoreLacksIsSkipped(t *testing.T) {
+	m := revisit.NewMemoryStore(revisit.MemoryOptions{})
+	defer m.Close()
+	plain := storetest.Faulty(m, storetest.Faults{})
+	lister := struct {
+		*storetest.FaultyStore
+		lists
+	}{FaultyStore: plain}
+	batches := []string{"a batch saves each change by itself", "batches of several writers get along", "a batch loads what is there"}
+	assert.Equal(t, append(batches, "sessions are listed"), storetest.Skipped(plain))
+	assert.Equal(t, batches, storetest.Skipped(lister))
+	assert.Contains(t, storetest.Check(t.Context(), func() revisit.Store { return lister }), "sessions are listed", "it lists nothing")
+
+	out, err := exec.Command(os.Args[0], "-test.run=^TestASlowStorePasses$", "-test.v").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	skipped := regexp.MustCompile(`(?m)^ +--- SKIP: TestASlowStorePasses/(\S+)`).FindAllStringSubmatch(string(out), -1)
+	names := make([]string, len(skipped))
+	for i, m := range skipped {
+		names[i] = strings.ReplaceAll(m[1], "_", " ")
+	}
+	assert.ElementsMatch(t, storetest.Skipped(plain), names)
+	assert.Contains(t, string(out), "*storetest.FaultyStore does not offer this")
+}
+
+// lists is a Lister that knows of nothing.
+type lists struct{}
+
+func (lists) Sessions(context.Context) iter.Seq2[revisit.Record, error] {
+	return func(func(revisit.Record, error) bool) {}
 }
 
 // tableStore is a plain store that is right in all; each broken one changes
