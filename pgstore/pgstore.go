@@ -8,7 +8,21 @@
 //	tracker, err := revisit.New(revisit.Config{Store: store, FlushEvery: 10 * time.Second, ...})
 //
 // Each Load and each Save is one statement, in one round trip. Texts with a zero
-// byte, which jsonb cannot hold, are an error.
+// byte, which PostgreSQL cannot hold, are an error.
+//
+// # Poolers
+//
+// All query exec modes of pgx work. Behind a pooler in transaction mode, such as
+// PgBouncer, set default_query_exec_mode=exec, cache_describe or simple_protocol in the
+// pool's connection string; cache_statement, which is pgx's default, needs PgBouncer
+// 1.21 with max_prepared_statements. Nothing here depends on a connection's session:
+// no SET, no LISTEN, no advisory lock that outlives its transaction.
+//
+// # Isolation
+//
+// Any default_transaction_isolation works. What PostgreSQL rolls back because of others at
+// work (SQLSTATE 40001, 40P01, 55P03) is tried again, a few times and as long as the
+// context lasts; a write that still does not succeed is [revisit.ErrConflict].
 package pgstore
 
 import (
@@ -18,9 +32,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/revisit-go/revisit"
@@ -35,18 +52,22 @@ var schema string
 func Schema() string { return schema }
 
 // Migrate creates the table and its indexes, or changes them to what this version
-// needs. It may be called at every start, and by several nodes at once.
+// needs. It may be called at every start, and by several nodes at once. If there is nothing
+// to change, it does not wait for transactions that are writing to the table.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		// CREATE ... IF NOT EXISTS of two nodes at once can fail.
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtext('revisit_sessions'))`); err != nil {
+	// At READ COMMITTED, so that a node that has waited sees what the one before it did.
+	err := try(ctx, func() error {
+		return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+			// CREATE ... IF NOT EXISTS of two nodes at once can fail.
+			if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtext('revisit_sessions'))`); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, schema)
 			return err
-		}
-		_, err := tx.Exec(ctx, schema)
-		return err
+		})
 	})
 	if err != nil {
-		return fmt.Errorf("pgstore: migrate: %w", err)
+		return fmt.Errorf("pgstore: migrate: %w", explain(err))
 	}
 	return nil
 }
@@ -61,6 +82,7 @@ type Options struct {
 // A Store implements revisit.Store, Batcher and Lister.
 type Store struct {
 	pool *pgxpool.Pool
+	mode []any // what a statement is to be executed with, if not as the pool has it
 	stop func()
 }
 
@@ -73,6 +95,11 @@ var (
 // Close ends the goroutine that deletes expired rows.
 func New(pool *pgxpool.Pool, options Options) *Store {
 	s := &Store{pool: pool}
+	if pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeDescribeExec {
+		// It prepares in one round trip and executes in another. A pooler in between may
+		// send the second to another connection, where another statement has been prepared.
+		s.mode = []any{pgx.QueryExecModeExec}
+	}
 	s.stop = sweep.Every(options.SweepEvery, func(ctx context.Context) {
 		_, _ = s.Sweep(ctx) // the next one does what this one could not
 	})
@@ -89,16 +116,86 @@ func (s *Store) Close() error {
 // many. Rows that somebody else is about to delete are left to him.
 func (s *Store) Sweep(ctx context.Context) (deleted int64, err error) {
 	for {
-		tag, err := s.pool.Exec(ctx, `DELETE FROM revisit_sessions WHERE id IN (
+		n, err := s.exec(ctx, `DELETE FROM revisit_sessions WHERE id IN (
 			SELECT id FROM revisit_sessions WHERE expires <= now() LIMIT 1000 FOR UPDATE SKIP LOCKED)`)
 		if err != nil {
-			return deleted, fmt.Errorf("pgstore: sweep: %w", err)
+			return deleted, fmt.Errorf("pgstore: sweep: %w", explain(err))
 		}
-		deleted += tag.RowsAffected()
-		if tag.RowsAffected() < 1000 {
+		if deleted += n; n < 1000 {
 			return deleted, nil
 		}
 	}
+}
+
+// exec executes a statement that changes rows, and returns how many it has changed.
+func (s *Store) exec(ctx context.Context, statement string, arguments ...any) (changed int64, err error) {
+	arguments = append(s.mode[:len(s.mode):len(s.mode)], arguments...)
+	err = try(ctx, func() error {
+		tag, err := s.pool.Exec(ctx, statement, arguments...)
+		changed = tag.RowsAffected()
+		return err
+	})
+	return changed, err
+}
+
+// tries is how often a statement is tried that others get in the way of.
+const tries = 8
+
+// try calls f until it has not been rolled back because of others, tries times at most, and
+// as long as ctx lasts. f must be a single transaction.
+func try(ctx context.Context, f func() error) error {
+	for i := 1; ; i++ {
+		err := f()
+		if !inTheWay(err) || i == tries {
+			return err
+		}
+		timer := time.NewTimer(rand.N(time.Millisecond << i))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+	}
+}
+
+func code(err error) string {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+// inTheWay reports whether a transaction was rolled back because of others that are at work
+// at the same time. Nothing of it has happened.
+// https://www.postgresql.org/docs/current/errcodes-appendix.html
+func inTheWay(err error) bool {
+	switch code(err) {
+	case "40001", // serialization_failure
+		"40P01", // deadlock_detected
+		"55P03": // lock_not_available: with a lock_timeout of the database
+		return true
+	}
+	return false
+}
+
+// explain says what an error of PostgreSQL means here, where that is not plain.
+func explain(err error) error {
+	switch code(err) {
+	case "25006": // read_only_sql_transaction
+		return fmt.Errorf("this server is a read-only replica; connect to the primary, with target_session_attrs=read-write: %w", err)
+	case "26000", "42P05": // invalid_sql_statement_name, duplicate_prepared_statement
+		return fmt.Errorf("behind a pooler in transaction mode, set default_query_exec_mode=exec: %w", err)
+	}
+	return err
+}
+
+// unsaved is the error of a change that was not saved.
+func unsaved(err error) error {
+	if inTheWay(err) {
+		return fmt.Errorf("pgstore: %w: %w", revisit.ErrConflict, err)
+	}
+	return fmt.Errorf("pgstore: %w", explain(err))
 }
 
 // columns are those that a record is read from and written to, in this order. The
@@ -106,8 +203,14 @@ func (s *Store) Sweep(ctx context.Context) (deleted int64, err error) {
 const columns = `id, version, created, last_seen, last_hit, visit_start, expires, confirmed, forgotten, visits, hits, via,
 	touches, "values", merged_into, absorbed, joins, rivals, likely`
 
+// selected are the columns as they are read. Times come as milliseconds: the modes of pgx
+// that read text would depend on the DateStyle of the database.
+const selected = `id, version, (extract(epoch FROM created) * 1000)::bigint, (extract(epoch FROM last_seen) * 1000)::bigint,
+	(extract(epoch FROM last_hit) * 1000)::bigint, (extract(epoch FROM visit_start) * 1000)::bigint, (extract(epoch FROM expires) * 1000)::bigint,
+	confirmed, forgotten, visits, hits, via, touches, "values", merged_into, absorbed, joins, rivals, likely`
+
 const (
-	load = `SELECT ` + columns + ` FROM revisit_sessions WHERE id = $1 AND expires > now()`
+	load = `SELECT ` + selected + ` FROM revisit_sessions WHERE id = $1 AND expires > now()`
 
 	create = `INSERT INTO revisit_sessions AS s (` + columns + `)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
@@ -128,29 +231,39 @@ const (
 		$8::boolean[], $9::boolean[], $10::bigint[], $11::bigint[], $12::text[], $13::jsonb[], $14::jsonb[], $15::uuid[], $16::jsonb[],
 		$17::integer[], $18::jsonb[], $19::uuid[]`
 
-	createAll = `INSERT INTO revisit_sessions AS s (` + columns + `)
-		SELECT * FROM ` + batch + `) AS b (` + columns + `) ORDER BY id
+	// A batch waits for no row that somebody else holds: all the others would wait with it.
+	// What it could not lock counts as a conflict, which is tried again by itself.
+	//
+	// The batch is in order, so that two of them cannot wait for each other's new rows.
+	createAll = `WITH there AS MATERIALIZED (
+			SELECT id FROM revisit_sessions WHERE id = ANY($1::uuid[])),
+		over AS MATERIALIZED (
+			SELECT id FROM revisit_sessions WHERE id = ANY($1::uuid[]) AND expires <= now() FOR NO KEY UPDATE SKIP LOCKED)
+		INSERT INTO revisit_sessions AS s (` + columns + `)
+		SELECT * FROM ` + batch + `) AS b (` + columns + `)
+		WHERE id NOT IN (SELECT id FROM there) OR id IN (SELECT id FROM over) ORDER BY id
 		ON CONFLICT (id) DO UPDATE SET ` + fromExcluded + ` WHERE s.expires <= now()
 		RETURNING s.id`
 
-	// The rows are locked in the order of their IDs first, so that two batches cannot
-	// wait for each other. Nor do they wait long for a row that somebody else holds:
-	// meanwhile they hold up the sessions before it.
+	// What SKIP LOCKED does not skip is a row that another transaction has inserted and not
+	// committed yet.
 	lockTimeout = `SET LOCAL lock_timeout = '50ms'`
-	lockAll     = `SELECT FROM revisit_sessions WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`
 
-	changeAll = `UPDATE revisit_sessions s SET version = b.version, created = b.created, last_seen = b.last_seen, last_hit = b.last_hit,
+	changeAll = `WITH free AS MATERIALIZED (
+			SELECT id FROM revisit_sessions WHERE id = ANY($1::uuid[]) FOR NO KEY UPDATE SKIP LOCKED)
+		UPDATE revisit_sessions s SET version = b.version, created = b.created, last_seen = b.last_seen, last_hit = b.last_hit,
 		visit_start = b.visit_start, expires = b.expires, confirmed = b.confirmed, forgotten = b.forgotten, visits = b.visits, hits = b.hits,
 		via = b.via, touches = b.touches, "values" = b."values", merged_into = b.merged_into, absorbed = b.absorbed, joins = b.joins,
 		rivals = b.rivals, likely = b.likely
-		FROM ` + batch + `, $20::bigint[]) AS b (` + columns + `, old)
+		FROM ` + batch + `, $20::bigint[]) AS b (` + columns + `, old) JOIN free USING (id)
 		WHERE s.id = b.id AND s.version = b.old AND s.expires > now()
 		RETURNING s.id`
 )
 
-// A row is a record as the columns have it.
+// A row is a record as it is written: each argument is of a type that all query exec
+// modes of pgx write down alike. So IDs and JSON are texts; a []byte would become bytea.
 type row struct {
-	id                                [16]byte
+	id                                string
 	version                           int64
 	created                           time.Time
 	lastSeen, lastHit, visitStart     *time.Time
@@ -158,8 +271,8 @@ type row struct {
 	confirmed, forgotten              bool
 	visits, hits                      int64
 	via                               string
-	touches, values, absorbed, rivals []byte // JSON; nil for none
-	mergedInto, likely                *[16]byte
+	touches, values, absorbed, rivals *string // JSON
+	mergedInto, likely                *string
 	joins                             int32
 }
 
@@ -168,55 +281,68 @@ func (w *row) arguments() []any {
 		w.touches, w.values, w.mergedInto, w.absorbed, w.joins, w.rivals, w.likely}
 }
 
-func (w *row) targets() []any {
-	return []any{&w.id, &w.version, &w.created, &w.lastSeen, &w.lastHit, &w.visitStart, &w.expires, &w.confirmed, &w.forgotten, &w.visits, &w.hits, &w.via,
-		&w.touches, &w.values, &w.mergedInto, &w.absorbed, &w.joins, &w.rivals, &w.likely}
-}
-
 func toRow(r *revisit.Record) (row, error) {
 	w := row{
-		id: r.ID, version: r.Version, created: r.Created, lastSeen: orNil(r.LastSeen), lastHit: orNil(r.LastHit), visitStart: orNil(r.VisitStart),
+		id: r.ID.String(), version: r.Version, created: r.Created, lastSeen: orNil(r.LastSeen), lastHit: orNil(r.LastHit), visitStart: orNil(r.VisitStart),
 		expires: r.Expires, confirmed: r.Confirmed, forgotten: r.Forgotten, visits: r.Visits, hits: r.Hits, via: r.Via,
 		mergedInto: idOrNil(r.MergedInto), likely: idOrNil(r.Likely), joins: int32(r.Joins),
 	}
+	if strings.ContainsRune(r.Via, 0) { // in the simple protocol it would end the statement
+		return w, errors.New("Via has a zero byte")
+	}
 	var errs [4]error
 	if len(r.Touches) > 0 {
-		w.touches, errs[0] = json.Marshal(r.Touches)
+		w.touches, errs[0] = toJSON(r.Touches)
 	}
 	if len(r.Values) > 0 {
-		w.values, errs[1] = json.Marshal(r.Values)
+		w.values, errs[1] = toJSON(r.Values)
 	}
 	if len(r.Absorbed) > 0 {
-		w.absorbed, errs[2] = json.Marshal(r.Absorbed)
+		w.absorbed, errs[2] = toJSON(r.Absorbed)
 	}
 	if len(r.Rivals) > 0 {
-		w.rivals, errs[3] = json.Marshal(r.Rivals)
+		w.rivals, errs[3] = toJSON(r.Rivals)
 	}
 	return w, errors.Join(errs[:]...)
 }
 
-func (w *row) record() (revisit.Record, error) {
-	r := revisit.Record{
-		ID: w.id, Version: w.version, Created: w.created.UTC(), LastSeen: orZero(w.lastSeen), LastHit: orZero(w.lastHit), VisitStart: orZero(w.visitStart),
-		Expires: w.expires.UTC(), Confirmed: w.confirmed, Forgotten: w.forgotten, Visits: w.visits, Hits: w.hits, Via: w.via, Joins: int(w.joins),
+func toJSON(v any) (*string, error) {
+	text, err := json.Marshal(v)
+	s := string(text)
+	return &s, err
+}
+
+// scan reads what was selected.
+func scan(from pgx.Row) (revisit.Record, error) {
+	var r revisit.Record
+	var id [16]byte
+	var created, expires int64
+	var lastSeen, lastHit, visitStart *int64
+	var touches, values, absorbed, rivals []byte
+	var mergedInto, likely *[16]byte
+	if err := from.Scan(&id, &r.Version, &created, &lastSeen, &lastHit, &visitStart, &expires, &r.Confirmed, &r.Forgotten, &r.Visits, &r.Hits, &r.Via,
+		&touches, &values, &mergedInto, &absorbed, &r.Joins, &rivals, &likely); err != nil {
+		return revisit.Record{}, err
 	}
-	if w.mergedInto != nil {
-		r.MergedInto = *w.mergedInto
+	r.ID, r.Created, r.Expires = id, time.UnixMilli(created).UTC(), time.UnixMilli(expires).UTC()
+	r.LastSeen, r.LastHit, r.VisitStart = orZero(lastSeen), orZero(lastHit), orZero(visitStart)
+	if mergedInto != nil {
+		r.MergedInto = *mergedInto
 	}
-	if w.likely != nil {
-		r.Likely = *w.likely
+	if likely != nil {
+		r.Likely = *likely
 	}
 	var errs []error
 	for _, f := range []struct {
 		text   []byte
 		target any
-	}{{w.touches, &r.Touches}, {w.values, &r.Values}, {w.absorbed, &r.Absorbed}, {w.rivals, &r.Rivals}} {
+	}{{touches, &r.Touches}, {values, &r.Values}, {absorbed, &r.Absorbed}, {rivals, &r.Rivals}} {
 		if f.text != nil {
 			errs = append(errs, json.Unmarshal(f.text, f.target))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return revisit.Record{}, fmt.Errorf("pgstore: the row of %v: %w", r.ID, err)
+		return revisit.Record{}, fmt.Errorf("the row of %v: %w", r.ID, err)
 	}
 	return r, nil
 }
@@ -228,30 +354,35 @@ func orNil(t time.Time) *time.Time {
 	return &t
 }
 
-func orZero(t *time.Time) time.Time {
-	if t == nil {
+func orZero(milli *int64) time.Time {
+	if milli == nil {
 		return time.Time{}
 	}
-	return t.UTC()
+	return time.UnixMilli(*milli).UTC()
 }
 
-func idOrNil(id revisit.ID) *[16]byte {
+func idOrNil(id revisit.ID) *string {
 	if id.IsZero() {
 		return nil
 	}
-	return (*[16]byte)(&id)
+	s := id.String()
+	return &s
 }
 
 // Load implements revisit.Store.
-func (s *Store) Load(ctx context.Context, id revisit.ID) (revisit.Record, error) {
-	var w row
-	switch err := s.pool.QueryRow(ctx, load, [16]byte(id)).Scan(w.targets()...); {
+func (s *Store) Load(ctx context.Context, id revisit.ID) (r revisit.Record, err error) {
+	arguments := append(s.mode[:len(s.mode):len(s.mode)], id.String())
+	err = try(ctx, func() (err error) {
+		r, err = scan(s.pool.QueryRow(ctx, load, arguments...))
+		return err
+	})
+	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return revisit.Record{}, revisit.ErrNotFound
 	case err != nil:
-		return revisit.Record{}, fmt.Errorf("pgstore: %w", err)
+		return revisit.Record{}, fmt.Errorf("pgstore: %w", explain(err))
 	}
-	return w.record()
+	return r, nil
 }
 
 // Save implements revisit.Store.
@@ -264,11 +395,11 @@ func (s *Store) Save(ctx context.Context, r revisit.Record, old int64) error {
 	if old != 0 {
 		statement, arguments = change, append(arguments, old)
 	}
-	tag, err := s.pool.Exec(ctx, statement, arguments...)
+	n, err := s.exec(ctx, statement, arguments...)
 	switch {
 	case err != nil:
-		return fmt.Errorf("pgstore: %w", err)
-	case tag.RowsAffected() == 0:
+		return unsaved(err)
+	case n == 0:
 		return revisit.ErrConflict
 	}
 	return nil
@@ -276,39 +407,39 @@ func (s *Store) Save(ctx context.Context, r revisit.Record, old int64) error {
 
 // LoadAll implements revisit.Batcher.
 func (s *Store) LoadAll(ctx context.Context, ids []revisit.ID) ([]revisit.Record, error) {
-	all := make([][16]byte, len(ids))
+	all := make([]string, len(ids))
 	for i, id := range ids {
-		all[i] = id
+		all[i] = id.String()
 	}
-	return s.query(ctx, `SELECT `+columns+` FROM revisit_sessions WHERE id = ANY($1::uuid[]) AND expires > now()`, all)
+	return s.query(ctx, `SELECT `+selected+` FROM revisit_sessions WHERE id = ANY($1::uuid[]) AND expires > now()`, all)
 }
 
-func (s *Store) query(ctx context.Context, statement string, arguments ...any) ([]revisit.Record, error) {
-	rows, err := s.pool.Query(ctx, statement, arguments...)
-	if err != nil {
-		return nil, fmt.Errorf("pgstore: %w", err)
-	}
-	records, err := pgx.CollectRows(rows, func(rows pgx.CollectableRow) (revisit.Record, error) {
-		var w row
-		if err := rows.Scan(w.targets()...); err != nil {
-			return revisit.Record{}, err
+func (s *Store) query(ctx context.Context, statement string, argument any) (records []revisit.Record, err error) {
+	arguments := append(s.mode[:len(s.mode):len(s.mode)], argument)
+	err = try(ctx, func() error {
+		rows, err := s.pool.Query(ctx, statement, arguments...)
+		if err == nil {
+			records, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (revisit.Record, error) { return scan(row) })
 		}
-		return w.record()
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("pgstore: %w", err)
+		return nil, fmt.Errorf("pgstore: %w", explain(err))
 	}
 	return records, nil
 }
 
 // SaveAll implements revisit.Batcher: one statement for the changes, one for the
-// new ones.
+// new ones. It waits for no row that another transaction holds: the change of that one is
+// revisit.ErrConflict, and is to be tried again.
 func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
 	errs := make([]error, len(changes))
 	var created, changed []int
 	rows := make([]row, len(changes))
 	for i := range changes {
-		if rows[i], errs[i] = toRow(&changes[i].Record); errs[i] != nil {
+		var err error
+		if rows[i], err = toRow(&changes[i].Record); err != nil {
+			errs[i] = fmt.Errorf("pgstore: %w", err)
 			continue
 		}
 		if changes[i].Old == 0 {
@@ -322,37 +453,60 @@ func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
 	return errs
 }
 
-func (s *Store) saveAll(ctx context.Context, statement string, changes []revisit.Change, all []row, which []int, errs []error) {
+// saveAll saves those changes of a batch that which lists. If one of them is at fault, the
+// batch is halved until that one is alone.
+func (s *Store) saveAll(ctx context.Context, statement string, changes []revisit.Change, rows []row, which []int, errs []error) {
 	if len(which) == 0 {
 		return
 	}
 	var c columnsOf
 	at := make(map[[16]byte]int, len(which))
 	for _, i := range which {
-		c.add(&all[i], changes[i].Old)
-		at[all[i].id] = i
+		c.add(&rows[i], changes[i].Old)
+		at[changes[i].Record.ID] = i
 		errs[i] = revisit.ErrConflict
 	}
-	// One transaction, in one round trip.
-	mark := func(rows pgx.Rows) error {
+	arguments := c.arguments()
+	if statement == createAll {
+		arguments = arguments[:len(arguments)-1]
+	}
+	err := s.transact(ctx, statement, arguments, func(id [16]byte) { errs[at[id]] = nil })
+	switch {
+	case err == nil:
+	case len(which) > 1 && (inTheWay(err) || isOfData(err)) && ctx.Err() == nil:
+		half := len(which) / 2
+		s.saveAll(ctx, statement, changes, rows, which[:half], errs)
+		s.saveAll(ctx, statement, changes, rows, which[half:], errs)
+	default:
+		for _, i := range which {
+			errs[i] = unsaved(err)
+		}
+	}
+}
+
+// isOfData reports whether a statement was refused because of the data of one of its rows.
+func isOfData(err error) bool {
+	c := code(err)
+	return strings.HasPrefix(c, "22") || strings.HasPrefix(c, "23") // data exception, integrity constraint violation
+}
+
+// transact executes a statement that returns IDs, in one round trip. Its transaction is at
+// READ COMMITTED, whatever the database's default: at a higher level one row that somebody
+// else has changed meanwhile would be an error for all.
+func (s *Store) transact(ctx context.Context, statement string, arguments []any, each func(id [16]byte)) error {
+	var b pgx.Batch
+	b.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED`)
+	b.Queue(lockTimeout)
+	b.Queue(statement, arguments...).Query(func(rows pgx.Rows) error {
 		var id [16]byte
 		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
-			errs[at[id]] = nil
+			each(id)
 			return nil
 		})
 		return err
-	}
-	var b pgx.Batch
-	if arguments := c.arguments(); statement == createAll {
-		b.Queue(createAll, arguments[:len(arguments)-1]...).Query(mark)
-	} else {
-		b.Queue(`BEGIN`)
-		b.Queue(lockTimeout)
-		b.Queue(lockAll, c.id)
-		b.Queue(changeAll, arguments...).Query(mark)
-		b.Queue(`COMMIT`)
-	}
-	err := s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+	})
+	b.Queue(`COMMIT`)
+	return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		err := conn.SendBatch(ctx, &b).Close()
 		if err != nil && !conn.Conn().IsClosed() {
 			// The transaction is still open, and the pool would throw the connection away.
@@ -362,16 +516,11 @@ func (s *Store) saveAll(ctx context.Context, statement string, changes []revisit
 		}
 		return err
 	})
-	if err != nil {
-		for _, i := range which {
-			errs[i] = fmt.Errorf("pgstore: %w", err)
-		}
-	}
 }
 
 // columnsOf are rows by column.
 type columnsOf struct {
-	id                                []*[16]byte
+	id                                []string
 	version                           []int64
 	created, expires                  []time.Time
 	lastSeen, lastHit, visitStart     []*time.Time
@@ -379,19 +528,19 @@ type columnsOf struct {
 	visits, hits                      []int64
 	via                               []string
 	touches, values, absorbed, rivals []*string
-	mergedInto, likely                []*[16]byte
+	mergedInto, likely                []*string
 	joins                             []int32
 	old                               []int64
 }
 
 func (c *columnsOf) add(w *row, old int64) {
-	c.id, c.version, c.created, c.lastSeen = append(c.id, &w.id), append(c.version, w.version), append(c.created, w.created), append(c.lastSeen, w.lastSeen)
+	c.id, c.version, c.created, c.lastSeen = append(c.id, w.id), append(c.version, w.version), append(c.created, w.created), append(c.lastSeen, w.lastSeen)
 	c.lastHit, c.visitStart, c.expires = append(c.lastHit, w.lastHit), append(c.visitStart, w.visitStart), append(c.expires, w.expires)
 	c.confirmed, c.forgotten = append(c.confirmed, w.confirmed), append(c.forgotten, w.forgotten)
 	c.visits, c.hits, c.via = append(c.visits, w.visits), append(c.hits, w.hits), append(c.via, w.via)
-	c.touches, c.values = append(c.touches, text(w.touches)), append(c.values, text(w.values))
-	c.mergedInto, c.absorbed = append(c.mergedInto, w.mergedInto), append(c.absorbed, text(w.absorbed))
-	c.joins, c.rivals, c.likely = append(c.joins, w.joins), append(c.rivals, text(w.rivals)), append(c.likely, w.likely)
+	c.touches, c.values = append(c.touches, w.touches), append(c.values, w.values)
+	c.mergedInto, c.absorbed = append(c.mergedInto, w.mergedInto), append(c.absorbed, w.absorbed)
+	c.joins, c.rivals, c.likely = append(c.joins, w.joins), append(c.rivals, w.rivals), append(c.likely, w.likely)
 	c.old = append(c.old, old)
 }
 
@@ -400,21 +549,13 @@ func (c *columnsOf) arguments() []any {
 		c.touches, c.values, c.mergedInto, c.absorbed, c.joins, c.rivals, c.likely, c.old}
 }
 
-func text(b []byte) *string {
-	if b == nil {
-		return nil
-	}
-	s := string(b)
-	return &s
-}
-
 // Sessions implements revisit.Lister: a thousand rows at a time, by ID.
 func (s *Store) Sessions(ctx context.Context) iter.Seq2[revisit.Record, error] {
 	return func(yield func(revisit.Record, error) bool) {
-		var last [16]byte
+		var last revisit.ID
 		for {
-			page, err := s.query(ctx, `SELECT `+columns+` FROM revisit_sessions
-				WHERE id > $1 AND merged_into IS NULL AND NOT forgotten AND expires > now() ORDER BY id LIMIT 1000`, last)
+			page, err := s.query(ctx, `SELECT `+selected+` FROM revisit_sessions
+				WHERE id > $1 AND merged_into IS NULL AND NOT forgotten AND expires > now() ORDER BY id LIMIT 1000`, last.String())
 			if err != nil {
 				yield(revisit.Record{}, err)
 				return

@@ -38,7 +38,14 @@ CREATE TABLE IF NOT EXISTS revisit_sessions (
 	last_referrer  text GENERATED ALWAYS AS (touches -> -1 ->> 'Referrer') STORED
 ) WITH (fillfactor = 80); -- room for a changed row on its page
 
-CREATE INDEX IF NOT EXISTS revisit_sessions_expires ON revisit_sessions (expires);
+-- CREATE INDEX IF NOT EXISTS would wait for all who write to the table, and have everybody
+-- else wait behind it, also where there is nothing to do.
+DO $$ BEGIN
+	IF NOT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+		WHERE i.indrelid = 'revisit_sessions'::regclass AND c.relname = 'revisit_sessions_expires') THEN
+		CREATE INDEX revisit_sessions_expires ON revisit_sessions (expires);
+	END IF;
+END $$;
 
 CREATE OR REPLACE VIEW revisit_visitors AS
 	SELECT id, created, last_seen, last_hit, visit_start, expires, visits, hits, via, touches, "values", absorbed, likely,

@@ -188,6 +188,14 @@ func Redis(t testing.TB, options ...string) *Server {
 // use as the user postgres, and on its Unix socket.
 func PostgreSQL(t testing.TB, options ...string) *Server {
 	t.Helper()
+	return cluster(t, func(data string, as func(string, ...string) *exec.Cmd) *exec.Cmd {
+		return as("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+	}, options)
+}
+
+// cluster starts a PostgreSQL whose folder a command makes.
+func cluster(t testing.TB, create func(data string, as func(string, ...string) *exec.Cmd) *exec.Cmd, options []string) *Server {
+	t.Helper()
 	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if len(bins) == 0 {
 		t.Fatal("PostgreSQL is missing: run make deps")
@@ -213,8 +221,8 @@ func PostgreSQL(t testing.TB, options ...string) *Server {
 		return cmd
 	}
 	data := filepath.Join(dir, "data")
-	if out, err := as("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync").CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v: %s", err, out)
+	if out, err := create(data, as).CombinedOutput(); err != nil {
+		t.Fatalf("the folder of PostgreSQL: %v: %s", err, out)
 	}
 	port := freePort(t)
 	s := &Server{Address: fmt.Sprintf("127.0.0.1:%d", port), Socket: dir}
@@ -236,6 +244,59 @@ func PostgreSQL(t testing.TB, options ...string) *Server {
 	s.Start(t)
 	t.Cleanup(s.stop)
 	return s
+}
+
+// Replica starts a PostgreSQL that follows another one, and may be promoted. It is given
+// what the other has, and streams the rest.
+func (s *Server) Replica(t testing.TB) *Server {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(s.Address)
+	return cluster(t, func(data string, as func(string, ...string) *exec.Cmd) *exec.Cmd {
+		return as("pg_basebackup", "-D", data, "-h", host, "-p", port, "-U", "postgres", "-R", "-c", "fast", "--no-sync")
+	}, nil)
+}
+
+// PgBouncer starts a pooler in transaction mode in front of a PostgreSQL, with so many
+// connections to it.
+func PgBouncer(t testing.TB, database *Server, connections int) *Server {
+	t.Helper()
+	path := "/usr/sbin/pgbouncer"
+	if _, err := os.Stat(path); err != nil {
+		t.Fatal("pgbouncer is missing: run make deps")
+	}
+	dir, err := os.MkdirTemp("", "pgb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	credential, err := unprivileged(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ := net.SplitHostPort(database.Address)
+	own := freePort(t)
+	config := filepath.Join(dir, "pgbouncer.ini")
+	text := fmt.Sprintf(`[databases]
+* = host=%s port=%s user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = %d
+`, host, port, own, connections)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return Process(t, fmt.Sprintf("127.0.0.1:%d", own), func() *exec.Cmd {
+		cmd := exec.Command(path, "-q", config)
+		cmd.Dir = dir
+		if credential != nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
+		}
+		return cmd
+	})
 }
 
 // unprivileged returns who is to run PostgreSQL, which refuses to run as root, and

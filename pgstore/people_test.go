@@ -1,0 +1,479 @@
+package pgstore_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/internal/enginetest"
+	"github.com/revisit-go/revisit/internal/servers"
+	"github.com/revisit-go/revisit/pgstore"
+	"github.com/revisit-go/revisit/storetest"
+)
+
+// with is an address with more parameters, as name=value.
+func with(address string, more ...string) string {
+	for _, p := range more {
+		name, value, _ := strings.Cut(p, "=")
+		address += "&" + name + "=" + url.PathEscape(value)
+	}
+	return address
+}
+
+func record() revisit.Record {
+	now := time.UnixMilli(time.Now().UnixMilli()).UTC()
+	r := revisit.Record{Version: rand.Int64()>>1 + 1, Created: now, LastSeen: now, Expires: now.Add(time.Hour), Via: "cookie"}
+	for i := range r.ID {
+		r.ID[i] = byte(rand.Uint32())
+	}
+	r.ID[6], r.ID[8] = r.ID[6]&0x0f|0x70, r.ID[8]&0x3f|0x80
+	return r
+}
+
+// changed saves n records and returns a change of each, in the order of their IDs.
+func changed(t testing.TB, s revisit.Store, n int) []revisit.Change {
+	t.Helper()
+	changes := make([]revisit.Change, n)
+	for i := range changes {
+		r := record()
+		require.NoError(t, s.Save(t.Context(), r, 0))
+		old := r.Version
+		r.Version, r.Hits = rand.Int64()>>1+1, 1
+		changes[i] = revisit.Change{Record: r, Old: old}
+	}
+	slices.SortFunc(changes, func(a, b revisit.Change) int { return slices.Compare(a.Record.ID[:], b.Record.ID[:]) })
+	return changes
+}
+
+var modes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
+
+// All query exec modes of pgx, on a database whose settings change what text looks like.
+func TestQueryExecModes(t *testing.T) {
+	server := servers.PostgreSQL(t, "DateStyle=German, DMY", "TimeZone=Asia/Kolkata", "extra_float_digits=-10", "bytea_output=escape")
+	admin, err := pgxpool.New(t.Context(), tcp(server))
+	require.NoError(t, err)
+	t.Cleanup(admin.Close)
+	for _, mode := range modes {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			_, err := admin.Exec(t.Context(), `CREATE DATABASE `+mode)
+			require.NoError(t, err)
+			pool, store := open(t, with(strings.Replace(tcp(server), "/postgres?", "/"+mode+"?", 1), "default_query_exec_mode="+mode))
+			require.NoError(t, pgstore.Migrate(t.Context(), pool), "again")
+			storetest.Run(t, func(*testing.T) revisit.Store { return store })
+			r := record()
+			r.Via = "a\x00b"
+			assert.Error(t, store.Save(t.Context(), r, 0), "a zero byte")
+			r.Via, r.Values = "", map[string]revisit.Value{"a": {Text: "\x00", At: r.Created}}
+			assert.Error(t, store.Save(t.Context(), r, 0), "a zero byte")
+			r.Values, r.Expires = nil, time.Now().Add(-time.Second)
+			require.NoError(t, store.Save(t.Context(), r, 0), "the connection is whole")
+			n, err := store.Sweep(t.Context())
+			require.NoError(t, err)
+			assert.Positive(t, n)
+		})
+	}
+}
+
+// PgBouncer in transaction mode, with fewer connections to the server than the pool has to it:
+// each transaction may be on another one.
+func TestAPooler(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	pooler := servers.PgBouncer(t, server, 3)
+	for _, mode := range modes[1:] { // Debian's has no prepared statements
+		t.Run(mode, func(t *testing.T) {
+			pool, store := open(t, with(tcp(pooler), "default_query_exec_mode="+mode))
+			storetest.Run(t, func(*testing.T) revisit.Store { return store })
+
+			// Batches, single changes and what others do, all at once.
+			changes := changed(t, store, 400)
+			var wg sync.WaitGroup
+			for part := range slices.Chunk(changes, 50) {
+				wg.Go(func() {
+					for _, err := range store.SaveAll(t.Context(), part) {
+						assert.NoError(t, err)
+					}
+				})
+				wg.Go(func() {
+					for range 20 {
+						var n int
+						assert.NoError(t, pool.QueryRow(t.Context(), `SELECT $1::int`, pgx.QueryExecModeExec, 7).Scan(&n))
+						assert.Equal(t, 7, n)
+						r := record()
+						assert.NoError(t, store.Save(t.Context(), r, 0))
+						got, err := store.Load(t.Context(), r.ID)
+						assert.NoError(t, err)
+						assert.Equal(t, r, got)
+					}
+				})
+			}
+			wg.Wait()
+			for _, c := range changes {
+				got, err := store.Load(t.Context(), c.Record.ID)
+				require.NoError(t, err)
+				assert.Equal(t, c.Record, got)
+			}
+		})
+	}
+}
+
+// What a pooler does to prepared statements is said in words that help.
+func TestLostStatementsAreExplained(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	pool, store := open(t, with(strings.Replace(tcp(server), "pool_max_conns=16", "pool_max_conns=1", 1)))
+	r := record()
+	require.NoError(t, store.Save(t.Context(), r, 0))
+	for range 2 {
+		_, err := store.Load(t.Context(), r.ID)
+		require.NoError(t, err)
+	}
+	_, err := pool.Exec(t.Context(), `DEALLOCATE ALL`) // as another client of the same connection has it
+	require.NoError(t, err)
+	_, err = store.Load(t.Context(), r.ID)
+	assert.ErrorContains(t, err, "default_query_exec_mode=exec")
+}
+
+// Above READ COMMITTED PostgreSQL rolls back those who come second.
+func TestIsolationLevels(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	for _, level := range []string{"read committed", "repeatable read", "serializable"} {
+		t.Run(level, func(t *testing.T) {
+			pool, store := open(t, with(tcp(server), "default_transaction_isolation="+level))
+			storetest.Run(t, func(*testing.T) revisit.Store { return store })
+
+			// As of several nodes: each change is counted once, or is a conflict.
+			r := record()
+			require.NoError(t, store.Save(t.Context(), r, 0))
+			others := changed(t, store, 100)
+			var saved, tried atomic.Int64
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					for range 50 {
+						have, err := store.Load(t.Context(), r.ID)
+						if !assert.NoError(t, err) {
+							return
+						}
+						next := have
+						next.Version, next.Hits = rand.Int64()>>1+1, have.Hits+1
+						tried.Add(1)
+						if err := store.Save(t.Context(), next, have.Version); err == nil {
+							saved.Add(1)
+						} else {
+							assert.ErrorIs(t, err, revisit.ErrConflict)
+						}
+					}
+				})
+			}
+			wg.Go(func() {
+				for range 20 {
+					_, err := store.Sweep(t.Context())
+					assert.NoError(t, err)
+					for _, err := range store.Sessions(t.Context()) {
+						assert.NoError(t, err)
+					}
+					assert.NoError(t, pgstore.Migrate(t.Context(), pool))
+				}
+			})
+			// A batch with the contended row in it: the other rows are saved.
+			wg.Go(func() {
+				for range 20 {
+					batch := slices.Clone(others)
+					for j := range others { // and the next change of it
+						others[j].Old, others[j].Record.Version = others[j].Record.Version, others[j].Record.Version+1
+					}
+					have, err := store.Load(t.Context(), r.ID)
+					assert.NoError(t, err)
+					next := have
+					next.Version, next.Hits = rand.Int64()>>1+1, have.Hits+1
+					batch = append(batch, revisit.Change{Record: next, Old: have.Version})
+					slices.SortFunc(batch, func(a, b revisit.Change) int { return slices.Compare(a.Record.ID[:], b.Record.ID[:]) })
+					for j, err := range store.SaveAll(t.Context(), batch) {
+						switch {
+						case batch[j].Record.ID != r.ID:
+							assert.NoError(t, err)
+						case err == nil:
+							saved.Add(1)
+						default:
+							assert.ErrorIs(t, err, revisit.ErrConflict)
+						}
+					}
+				}
+			})
+			wg.Wait()
+			have, err := store.Load(t.Context(), r.ID)
+			require.NoError(t, err)
+			assert.Equal(t, saved.Load(), have.Hits)
+			t.Logf("%d of %d changes of one row were saved", saved.Load(), tried.Load())
+			enginetest.Nodes(t, store)
+		})
+	}
+}
+
+// What PostgreSQL rolls back because of others is tried again, in each method; what fails for
+// another reason is an error. (A trigger fails the first few times, as it says it is. Sequences are
+// not rolled back.)
+func TestRolledBackBecauseOfOthers(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	pool, store := open(t, tcp(server))
+	_, err := pool.Exec(t.Context(), `
+		CREATE SEQUENCE failures; CREATE TABLE failing (code text, times int); INSERT INTO failing VALUES ('', 0);
+		CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+		DECLARE f record;
+		BEGIN
+			SELECT * INTO f FROM failing;
+			IF nextval('failures') <= f.times THEN
+				RAISE EXCEPTION 'as it was told' USING ERRCODE = f.code;
+			END IF;
+			IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+			RETURN NEW;
+		END $$;
+		CREATE TRIGGER fail BEFORE INSERT OR UPDATE OR DELETE ON revisit_sessions FOR EACH ROW EXECUTE FUNCTION fail()`)
+	require.NoError(t, err)
+	failing := func(code string, times int) {
+		_, err := pool.Exec(t.Context(), `UPDATE failing SET code = $1, times = $2`, code, times)
+		require.NoError(t, err)
+		_, err = pool.Exec(t.Context(), `ALTER SEQUENCE failures RESTART`)
+		require.NoError(t, err)
+	}
+	calls := map[string]func() error{
+		"create": func() error { return store.Save(t.Context(), record(), 0) },
+		"change": func() error {
+			failing("", 0)
+			c := changed(t, store, 1)[0]
+			return store.Save(t.Context(), c.Record, c.Old)
+		},
+		"sweep": func() error {
+			_, err := store.Sweep(t.Context())
+			return err
+		},
+	}
+	for _, code := range []string{"40001", "40P01", "55P03"} {
+		for name, call := range calls {
+			if name == "change" {
+				continue
+			}
+			if name == "sweep" {
+				failing("", 0)
+				r := record()
+				r.Expires = time.Now().Add(-time.Second)
+				require.NoError(t, store.Save(t.Context(), r, 0))
+			}
+			failing(code, 3)
+			assert.NoError(t, call(), "%s, %s three times", name, code)
+		}
+		failing("", 0)
+		c := changed(t, store, 1)[0]
+		failing(code, 3)
+		assert.NoError(t, store.Save(t.Context(), c.Record, c.Old), "change, %s three times", code)
+
+		failing("", 0)
+		batch := changed(t, store, 64)
+		failing(code, 3)
+		for i, err := range store.SaveAll(t.Context(), batch) {
+			if err != nil {
+				assert.ErrorIs(t, err, revisit.ErrConflict)
+				got, err := store.Load(t.Context(), batch[i].Record.ID)
+				require.NoError(t, err)
+				assert.Equal(t, batch[i].Old, got.Version, "nothing of a conflict was saved")
+			}
+		}
+
+		failing(code, 1_000_000)
+		err := store.Save(t.Context(), record(), 0)
+		assert.ErrorIs(t, err, revisit.ErrConflict, "%s for ever", code)
+		assert.ErrorContains(t, err, code)
+		ended, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		assert.ErrorIs(t, store.Save(ended, record(), 0), context.DeadlineExceeded)
+		cancel()
+	}
+	failing("53400", 1_000_000)
+	err = store.Save(t.Context(), record(), 0)
+	assert.ErrorContains(t, err, "53400")
+	assert.NotErrorIs(t, err, revisit.ErrConflict)
+}
+
+// One row that somebody else holds, or that the database refuses, and 499 others.
+func TestOneRowOfABatch(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	pool, store := open(t, tcp(server))
+	hold := func(statement string, arguments ...any) (release func()) {
+		tx, err := pool.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), statement, arguments...)
+		require.NoError(t, err)
+		release = sync.OnceFunc(func() { _ = tx.Rollback(context.Background()) })
+		t.Cleanup(release)
+		return release
+	}
+	// saved expects that all but one of a batch are saved.
+	saved := func(batch []revisit.Change, but int, want error) {
+		t.Helper()
+		before := time.Now()
+		for i, err := range store.SaveAll(t.Context(), batch) {
+			switch {
+			case i != but:
+				assert.NoError(t, err, "change %d", i)
+			case want != nil:
+				assert.ErrorIs(t, err, want)
+			default:
+				assert.Error(t, err)
+				assert.NotErrorIs(t, err, revisit.ErrConflict)
+			}
+		}
+		assert.Less(t, time.Since(before), 5*time.Second)
+	}
+
+	batch := changed(t, store, 500)
+	release := hold(`SELECT FROM revisit_sessions WHERE id = $1 FOR UPDATE`, batch[250].Record.ID.String())
+	saved(batch, 250, revisit.ErrConflict)
+	release()
+	assert.NoError(t, store.Save(t.Context(), batch[250].Record, batch[250].Old), "it was not saved before")
+
+	batch = changed(t, store, 100)
+	release = hold(`SELECT FROM revisit_sessions WHERE id = $1 FOR KEY SHARE`, batch[50].Record.ID.String()) // as a foreign key does
+	saved(batch, -1, nil)
+	release()
+
+	// The same of new ones: over one that has expired, over one that is there, and of one that somebody
+	// else is about to create.
+	expired := record()
+	expired.Expires = time.Now().Add(-time.Second)
+	require.NoError(t, store.Save(t.Context(), expired, 0))
+	there := changed(t, store, 1)[0].Record
+	coming := record()
+	for name, id := range map[string]revisit.ID{"expired": expired.ID, "there": there.ID, "coming": coming.ID} {
+		batch = nil
+		for range 50 {
+			batch = append(batch, revisit.Change{Record: record()})
+		}
+		batch[25].Record.ID = id
+		slices.SortFunc(batch, func(a, b revisit.Change) int { return slices.Compare(a.Record.ID[:], b.Record.ID[:]) })
+		but := slices.IndexFunc(batch, func(c revisit.Change) bool { return c.Record.ID == id })
+		statement := `SELECT FROM revisit_sessions WHERE id = $1 FOR UPDATE`
+		if name == "coming" {
+			statement = `INSERT INTO revisit_sessions (id, version, created, expires, confirmed, forgotten, visits, hits, via, joins)
+				VALUES ($1, 1, now(), now() + interval '1 hour', false, false, 1, 1, 'new', 0)`
+		}
+		release := hold(statement, id.String())
+		saved(batch, but, revisit.ErrConflict)
+		release()
+		if err := store.Save(t.Context(), batch[but].Record, 0); name == "there" {
+			assert.ErrorIs(t, err, revisit.ErrConflict)
+		} else {
+			assert.NoError(t, err, name)
+		}
+	}
+
+	batch = changed(t, store, 100)
+	batch[7].Record.Values = map[string]revisit.Value{"a": {Text: "\x00", At: time.Now()}}
+	saved(batch, 7, nil)
+	_, err := pool.Exec(t.Context(), `ALTER TABLE revisit_sessions ADD CONSTRAINT own CHECK (hits <> 13)`)
+	require.NoError(t, err)
+	batch = changed(t, store, 100)
+	batch[8].Record.Hits = 13
+	saved(batch, 8, nil)
+}
+
+// A held row costs no page view, and no other visitor anything.
+func TestAHeldRowCostsNoPageView(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	pool, store := open(t, tcp(server))
+	enginetest.Held(t, store, func(id revisit.ID) (release func()) {
+		tx, err := pool.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), `SELECT FROM revisit_sessions WHERE id = $1 FOR UPDATE`, id.String())
+		require.NoError(t, err)
+		return func() { assert.NoError(t, tx.Rollback(context.Background())) }
+	})
+}
+
+// A Migrate that has nothing to do waits for nobody, and nobody waits for it.
+func TestMigrateWaitsForNobody(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	pool, store := open(t, tcp(server))
+	r := record()
+	require.NoError(t, store.Save(t.Context(), r, 0))
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	_, err = tx.Exec(t.Context(), `UPDATE revisit_sessions SET hits = 1`)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, pgstore.Migrate(ctx, pool))
+	require.NoError(t, store.Save(ctx, record(), 0))
+
+	// In a schema of its own it makes its own index, though there is one of that name.
+	_, err = pool.Exec(t.Context(), `CREATE SCHEMA tenant`)
+	require.NoError(t, err)
+	open(t, with(tcp(server), "search_path=tenant,public"))
+	var n int
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_indexes WHERE indexname = 'revisit_sessions_expires'`).Scan(&n))
+	assert.Equal(t, 2, n)
+}
+
+// split reads at one server and writes to another, as applications with a read replica do.
+type split struct {
+	*pgstore.Store // the primary
+	reads          *pgstore.Store
+}
+
+func (s split) Load(ctx context.Context, id revisit.ID) (revisit.Record, error) {
+	return s.reads.Load(ctx, id)
+}
+
+// A replica that is behind shows what was forgotten, and brings none of it back. One that
+// takes over before it has heard of it does: the log of forgotten sessions repairs that.
+func TestAReplicaThatIsBehind(t *testing.T) {
+	primary := servers.PostgreSQL(t)
+	pool, store := open(t, tcp(primary))
+	replica := primary.Replica(t)
+	behind, err := pgxpool.New(t.Context(), tcp(replica))
+	require.NoError(t, err)
+	t.Cleanup(behind.Close)
+	old := pgstore.New(behind, pgstore.Options{SweepEvery: -1})
+
+	require.ErrorContains(t, pgstore.Migrate(t.Context(), behind), "read-only replica")
+	assert.ErrorContains(t, old.Save(t.Context(), record(), 0), "read-only replica")
+	assert.ErrorContains(t, old.SaveAll(t.Context(), []revisit.Change{{Record: record()}})[0], "read-only replica")
+
+	enginetest.Behind(t, store, split{store, old}, old, enginetest.Replica{
+		CatchUp: func() {
+			var at string
+			require.NoError(t, pool.QueryRow(t.Context(), `SELECT pg_current_wal_lsn()::text`).Scan(&at))
+			require.Eventually(t, func() bool {
+				var there bool
+				return behind.QueryRow(t.Context(), `SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn`, at).Scan(&there) == nil && there
+			}, time.Minute, 20*time.Millisecond)
+		},
+		Stall: func() {
+			// The network between the two is cut.
+			_, err := behind.Exec(t.Context(), `ALTER SYSTEM SET primary_conninfo = ''`)
+			require.NoError(t, err)
+			_, err = behind.Exec(t.Context(), `SELECT pg_reload_conf()`)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool {
+				var receivers int
+				return behind.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_wal_receiver`).Scan(&receivers) == nil && receivers == 0
+			}, time.Minute, 20*time.Millisecond)
+		},
+		Promote: func() {
+			primary.Kill()
+			_, err := behind.Exec(t.Context(), `SELECT pg_promote()`)
+			require.NoError(t, err)
+		},
+	})
+}
