@@ -12,10 +12,16 @@
 // script on that key, in one round trip, so nothing of this needs several keys of
 // one node.
 //
-// Redis forgets what it has not written to disk: without appendonly a restart loses
-// sessions and, worse, the tombstones of those who were forgotten. And it must not
-// evict: set maxmemory-policy to noeviction. Any other may evict
-// tombstones, and who was forgotten would come back.
+// # What Redis has to be told
+//
+// Redis loses what it has not written to disk: without appendonly a restart loses
+// sessions and, worse, the tombstones of visitors who were forgotten. And it must not
+// evict: set maxmemory-policy to noeviction, or a tombstone may be evicted and a forgotten
+// visitor come back. [Store.Check] finds both.
+//
+// Replication is asynchronous. If a replica takes over that has not heard of a tombstone,
+// the forgotten session is back, though Forget has returned nil. [Options.Replicas] has
+// each tombstone wait for replicas.
 package redisstore
 
 import (
@@ -25,6 +31,7 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -36,12 +43,21 @@ import (
 type Options struct {
 	// Prefix is what the keys begin with. Default "revisit:".
 	Prefix string
+
+	// Replicas is how many replicas must have a tombstone, the record of a forgotten
+	// session, before Save returns nil (by the command WAIT), and so Tracker.Forget. If so
+	// many do not confirm it within a second or within the context, Save and every Load of
+	// that session return an error until they do, and Tracker.Forget is to be called again.
+	// Set it to the number of replicas that may take over; nothing but tombstones waits for
+	// them. Default 0: what was forgotten in the last moments before a failover may come back.
+	Replicas int
 }
 
 // A Store implements revisit.Store, Batcher and Lister.
 type Store struct {
-	client rueidis.Client
-	prefix string
+	client   rueidis.Client
+	prefix   string
+	replicas int
 }
 
 var (
@@ -54,14 +70,72 @@ func New(client rueidis.Client, options Options) *Store {
 	if options.Prefix == "" {
 		options.Prefix = "revisit:"
 	}
-	return &Store{client: client, prefix: options.Prefix}
+	return &Store{client: client, prefix: options.Prefix, replicas: options.Replicas}
+}
+
+// Check asks each server whether it keeps what it is given, and returns all that is wrong:
+// it may evict (maxmemory with a policy other than noeviction), writes nothing down
+// (appendonly is off), is a read-only replica, is loading its data, has fewer replicas than
+// Options.Replicas, or is older than Redis 7. Call it at the start. It uses the command INFO.
+func (s *Store) Check(ctx context.Context) error {
+	var faults []error
+	for address, node := range s.client.Nodes() {
+		text, err := node.Do(ctx, node.B().Info().Build()).ToString()
+		if err != nil {
+			faults = append(faults, fmt.Errorf("redisstore: %s: %w", address, err))
+			continue
+		}
+		for _, fault := range s.faults(text) {
+			faults = append(faults, fmt.Errorf("redisstore: %s: %s", address, fault))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// faults returns what is wrong with a server by its INFO.
+// https://redis.io/docs/latest/commands/info/
+func (s *Store) faults(text string) (faults []string) {
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		info[name] = value
+	}
+	number := func(name string) int {
+		n, _ := strconv.Atoi(info[name]) // 0 where it is not told
+		return n
+	}
+	major, _, _ := strings.Cut(info["redis_version"], ".")
+	if v, err := strconv.Atoi(major); err == nil && v < 7 {
+		faults = append(faults, "Redis "+info["redis_version"]+" is too old; 7 is needed")
+	}
+	if policy := info["maxmemory_policy"]; policy != "noeviction" && number("maxmemory") != 0 {
+		faults = append(faults, "maxmemory-policy is "+policy+": forgotten visitors may come back; set it to noeviction")
+	}
+	if info["aof_enabled"] == "0" {
+		faults = append(faults, "appendonly is off: a restart loses sessions, and forgotten visitors may come back")
+	}
+	if number("loading") != 0 {
+		faults = append(faults, "it is loading its data, and answers nothing meanwhile")
+	}
+	switch {
+	case info["role"] == "slave" && number("cluster_enabled") == 0:
+		faults = append(faults, "this is a read-only replica; connect to the primary, or by Sentinel")
+	case info["role"] == "master" && number("connected_slaves") < s.replicas:
+		faults = append(faults, fmt.Sprintf("it has %d replicas, Options.Replicas is %d: nobody could be forgotten", number("connected_slaves"), s.replicas))
+	}
+	return faults
 }
 
 // A value is the version in 16 hexadecimal digits, then the record as
 // internal/encoding writes it:
 //
 //	revisit:01890a5d-ac96-774b-bcce-b302099a8057 = 00000000000004d2{"c":1700000000000,…}
-const versionLen = 16
+//
+// A tombstone that is not known to be on Options.Replicas yet ends with a line feed.
+const (
+	versionLen  = 16
+	unconfirmed = "\n"
+)
 
 func version(v int64) string {
 	s := strconv.FormatUint(uint64(v), 16)
@@ -77,6 +151,13 @@ return 1`
 
 var save = rueidis.NewLuaScript(script)
 
+// replaceScript replaces a value that is still there. That is a write, which WAIT then
+// waits for, also where the value stays the same.
+const replaceScript = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+return 1`
+
 func (s *Store) key(id revisit.ID) string { return s.prefix + id.String() }
 
 // Load implements revisit.Store.
@@ -89,9 +170,58 @@ func (s *Store) Load(ctx context.Context, id revisit.ID) (revisit.Record, error)
 		return revisit.Record{}, revisit.ErrNotFound
 	}
 	if err != nil {
-		return revisit.Record{}, fmt.Errorf("redisstore: %w", err)
+		return revisit.Record{}, failed(err)
+	}
+	return s.read(ctx, id, value)
+}
+
+// read returns the record of a value. A tombstone that may be lost yet is confirmed first:
+// whoever reads it takes the session for forgotten for good.
+func (s *Store) read(ctx context.Context, id revisit.ID, value string) (revisit.Record, error) {
+	if s.replicas > 0 && strings.HasSuffix(value, unconfirmed) {
+		if err := s.confirm(ctx, id, value); err != nil {
+			return revisit.Record{}, err
+		}
 	}
 	return decode(id, value)
+}
+
+// confirm waits until so many replicas as is asked for have a tombstone, and then takes its
+// mark away.
+func (s *Store) confirm(ctx context.Context, id revisit.ID, value string) error {
+	patience := time.Second
+	if end, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(end)*9/10) // the rest is for the way
+	}
+	milli := patience.Milliseconds()
+	if milli <= 0 { // which would be for ever
+		return context.DeadlineExceeded
+	}
+	// WAIT waits for the writes of its own connection.
+	return s.client.Dedicated(func(c rueidis.DedicatedClient) error {
+		replace := func(with string) error {
+			return c.Do(ctx, c.B().Eval().Script(replaceScript).Numkeys(1).Key(s.key(id)).Arg(value, with).Build()).Error()
+		}
+		if err := replace(value); err != nil {
+			return failed(err)
+		}
+		switch n, err := c.Do(ctx, c.B().Wait().Numreplicas(int64(s.replicas)).Timeout(milli).Build()).AsInt64(); {
+		case err != nil:
+			return failed(err)
+		case n < int64(s.replicas):
+			return fmt.Errorf("redisstore: %d of %d replicas have the tombstone of %v: try again", n, s.replicas, id)
+		}
+		_ = replace(strings.TrimSuffix(value, unconfirmed)) // else it is confirmed once more
+		return nil
+	})
+}
+
+// failed is the error of a command, with what it means here, where that is not plain.
+func failed(err error) error {
+	if e, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(e.Error(), "READONLY") {
+		return fmt.Errorf("redisstore: this server is a replica now; connect by Sentinel or as a cluster, or set ConnLifetime, to follow a failover: %w", err)
+	}
+	return fmt.Errorf("redisstore: %w", err)
 }
 
 func decode(id revisit.ID, value string) (revisit.Record, error) {
@@ -118,13 +248,24 @@ func (s *Store) Save(ctx context.Context, r revisit.Record, old int64) error {
 	if err != nil {
 		return err
 	}
-	return answer(save.Exec(ctx, s.client, call.Keys, call.Args))
+	err = answer(save.Exec(ctx, s.client, call.Keys, call.Args))
+	if err == nil && s.waits(&r) {
+		return s.confirm(ctx, r.ID, call.Args[1])
+	}
+	return err
 }
+
+// waits reports whether a record has to be on replicas.
+func (s *Store) waits(r *revisit.Record) bool { return s.replicas > 0 && r.Forgotten }
 
 func (s *Store) call(r *revisit.Record, old int64) (rueidis.LuaExec, error) {
 	text, err := encoding.Encode(r)
 	if err != nil {
 		return rueidis.LuaExec{}, fmt.Errorf("redisstore: %w", err)
+	}
+	value := version(r.Version) + string(text)
+	if s.waits(r) {
+		value += unconfirmed
 	}
 	before := ""
 	if old != 0 {
@@ -132,7 +273,7 @@ func (s *Store) call(r *revisit.Record, old int64) (rueidis.LuaExec, error) {
 	}
 	return rueidis.LuaExec{
 		Keys: []string{s.key(r.ID)},
-		Args: []string{before, version(r.Version) + string(text), strconv.FormatInt(r.Expires.UnixMilli(), 10)},
+		Args: []string{before, value, strconv.FormatInt(r.Expires.UnixMilli(), 10)},
 	}, nil
 }
 
@@ -140,7 +281,7 @@ func answer(result rueidis.RedisResult) error {
 	n, err := result.AsInt64()
 	switch {
 	case err != nil:
-		return fmt.Errorf("redisstore: %w", err)
+		return failed(err)
 	case n == 0:
 		return revisit.ErrConflict
 	}
@@ -163,9 +304,9 @@ func (s *Store) LoadAll(ctx context.Context, ids []revisit.ID) ([]revisit.Record
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("redisstore: %w", err)
+			return nil, failed(err)
 		}
-		r, err := decode(ids[i], value)
+		r, err := s.read(ctx, ids[i], value)
 		if err != nil {
 			return nil, err
 		}
@@ -181,6 +322,10 @@ func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
 	commands := make(rueidis.Commands, 0, len(changes))
 	at := make([]int, 0, len(changes))
 	for i := range changes {
+		if s.waits(&changes[i].Record) {
+			errs[i] = s.Save(ctx, changes[i].Record, changes[i].Old)
+			continue
+		}
 		call, err := s.call(&changes[i].Record, changes[i].Old)
 		if err != nil {
 			errs[i] = err
@@ -199,7 +344,7 @@ func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
 }
 
 // Sessions implements revisit.Lister. It scans the keys of each node, 500 at a
-// time.
+// time. A session that a resharding moves meanwhile may be left out.
 func (s *Store) Sessions(ctx context.Context) iter.Seq2[revisit.Record, error] {
 	return func(yield func(revisit.Record, error) bool) {
 		seen := make(map[revisit.ID]bool) // a scan may return a key twice
@@ -210,7 +355,7 @@ func (s *Store) Sessions(ctx context.Context) iter.Seq2[revisit.Record, error] {
 					if isReplica(err) {
 						break
 					}
-					yield(revisit.Record{}, fmt.Errorf("redisstore: %w", err))
+					yield(revisit.Record{}, failed(err))
 					return
 				}
 				var ids []revisit.ID

@@ -96,11 +96,10 @@ func TestManySessionsAndASoak(t *testing.T) {
 	enginetest.Soak(t, store)
 }
 
-// A cluster of three: each session is on the node of its key.
-func TestACluster(t *testing.T) {
-	var nodes []*servers.Server
-	var clients []rueidis.Client
-	for range 3 {
+// cluster starts a cluster, and returns its nodes with a client of each one alone.
+func cluster(t *testing.T, n int) (nodes []*servers.Server, clients []rueidis.Client) {
+	t.Helper()
+	for range n {
 		node := servers.Redis(t, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
 		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{node.Address}, DisableCache: true, ForceSingleClient: true})
 		require.NoError(t, err)
@@ -108,25 +107,37 @@ func TestACluster(t *testing.T) {
 		nodes, clients = append(nodes, node), append(clients, client)
 	}
 	ctx := t.Context()
+	each := 16384/n + 1
 	for i, c := range clients {
-		from, to := int64(i*5462), int64(min(16383, (i+1)*5462-1))
+		from, to := int64(i*each), int64(min(16383, (i+1)*each-1))
 		require.NoError(t, c.Do(ctx, c.B().ClusterAddslotsrange().StartSlotEndSlot().StartSlotEndSlot(from, to).Build()).Error())
 		host, port, _ := strings.Cut(nodes[i].Address, ":")
-		n, err := strconv.ParseInt(port, 10, 64)
+		number, err := strconv.ParseInt(port, 10, 64)
 		require.NoError(t, err)
-		require.NoError(t, clients[0].Do(ctx, clients[0].B().ClusterMeet().Ip(host).Port(n).Build()).Error())
+		require.NoError(t, clients[0].Do(ctx, clients[0].B().ClusterMeet().Ip(host).Port(number).Build()).Error())
 	}
 	for i, c := range clients {
 		require.Eventually(t, func() bool {
 			info, err := c.Do(ctx, c.B().ClusterInfo().Build()).ToString()
 			return err == nil && strings.Contains(info, "cluster_state:ok") && // which comes last, and by node
-				strings.Contains(info, "cluster_slots_ok:16384") && strings.Contains(info, "cluster_known_nodes:3")
+				strings.Contains(info, "cluster_slots_ok:16384") && strings.Contains(info, "cluster_known_nodes:"+strconv.Itoa(n))
 		}, time.Minute, 50*time.Millisecond, "node %d", i)
 	}
-	_, store := open(t, nodes[0].Address)
+	return nodes, clients
+}
+
+// Each session is on the node of its key.
+func TestACluster(t *testing.T) {
+	nodes, clients := cluster(t, 3)
+	client, store := open(t, nodes[0].Address)
 	storetest.Run(t, func(*testing.T) revisit.Store { return store })
+	r := record()
+	require.NoError(t, store.Save(t.Context(), r, 0))
+	alone := redisstore.New(client, redisstore.Options{Replicas: 1})
+	assert.ErrorContains(t, alone.Save(t.Context(), tombstone(r.ID), r.Version), "0 of 1 replicas")
+	assert.Len(t, strings.Split(alone.Check(t.Context()).Error(), "\n"), 2*len(nodes), "each node is asked")
 	for i, c := range clients {
-		n, err := c.Do(ctx, c.B().Dbsize().Build()).AsInt64()
+		n, err := c.Do(t.Context(), c.B().Dbsize().Build()).AsInt64()
 		require.NoError(t, err)
 		assert.Positive(t, n, "node %d has some of the sessions", i)
 	}
