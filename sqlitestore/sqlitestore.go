@@ -6,7 +6,8 @@
 //	tracker, err := revisit.New(revisit.Config{Store: store, ...})
 //
 // The file is in WAL mode with synchronous=NORMAL: what was saved survives the end
-// of the process, kill -9 included; a power cut may take the last moments.
+// of the process, kill -9 included; a power cut may take the last moments, but no
+// tombstone: what was forgotten stays so.
 package sqlitestore
 
 import (
@@ -21,7 +22,7 @@ import (
 	"strings"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver
+	"modernc.org/sqlite"
 
 	"github.com/revisit-go/revisit"
 	"github.com/revisit-go/revisit/internal/encoding"
@@ -62,15 +63,21 @@ CREATE TABLE IF NOT EXISTS sessions (
 CREATE INDEX IF NOT EXISTS sessions_expires ON sessions (expires);
 PRAGMA user_version = 1;`
 
-// Open opens the file, and creates it if there is none.
-func Open(path string, options Options) (*Store, error) {
+// Open opens the file, and creates it if there is none. Its folder has to be there, to be
+// writable, because SQLite makes two more files in it, and to be on a local disk: WAL
+// needs a file system with shared memory. If another process holds the lock of the file,
+// Open and each write wait for it, five seconds at most.
+func Open(path string, options Options) (*Store, error) { return openWith(path, options, "") }
+
+// openWith opens by one of SQLite's ways to the file system, "" for its default.
+func openWith(path string, options Options, vfs string) (*Store, error) {
 	if path == "" || strings.HasPrefix(path, ":memory:") {
 		return nil, errors.New("sqlitestore: a file is needed; in memory use revisit.NewMemoryStore")
 	}
 	s := &Store{}
 	fail := func(err error) (*Store, error) {
 		s.close()
-		return nil, fmt.Errorf("sqlitestore: %s: %w", path, err)
+		return nil, fmt.Errorf("sqlitestore: %s: %w", path, explain(err))
 	}
 	// What is known of visitors is not for everybody on the machine. SQLite makes its other
 	// files with the rights of this one.
@@ -81,14 +88,22 @@ func Open(path string, options Options) (*Store, error) {
 	if err := file.Close(); err != nil {
 		return fail(err)
 	}
-	if s.writer, err = open(path, "rwc"); err != nil {
+	if s.writer, err = open(path, "rwc", vfs); err != nil {
 		return fail(err)
 	}
 	s.writer.SetMaxOpenConns(1)
+	// Where there is no shared memory SQLite keeps the mode that it had, without an error.
+	var mode string
+	if err := s.writer.QueryRow(`PRAGMA journal_mode`).Scan(&mode); err != nil {
+		return fail(err)
+	}
+	if mode != "wal" {
+		return fail(fmt.Errorf("journal_mode is %s, WAL is needed: %s", mode, noSharedMemory))
+	}
 	if _, err := s.writer.Exec(schema); err != nil {
 		return fail(err)
 	}
-	if s.reader, err = open(path, "ro"); err != nil {
+	if s.reader, err = open(path, "ro", vfs); err != nil {
 		return fail(err)
 	}
 	s.reader.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
@@ -113,10 +128,13 @@ func Open(path string, options Options) (*Store, error) {
 	return s, nil
 }
 
-func open(path, mode string) (*sql.DB, error) {
+func open(path, mode, vfs string) (*sql.DB, error) {
 	query := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": {"journal_mode(WAL)", "synchronous(NORMAL)", "busy_timeout(5000)", "temp_store(MEMORY)"}}
 	if mode == "ro" {
 		query["_pragma"] = []string{"busy_timeout(5000)", "query_only(1)"}
+	}
+	if vfs != "" {
+		query.Set("vfs", vfs)
 	}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())
 	if err != nil {
@@ -161,7 +179,35 @@ func (s *Store) Sweep(ctx context.Context) (deleted int64, err error) {
 
 func now() int64 { return time.Now().UnixMilli() }
 
-func wrap(err error) error { return fmt.Errorf("sqlitestore: %w", err) }
+func wrap(err error) error { return fmt.Errorf("sqlitestore: %w", explain(err)) }
+
+const noSharedMemory = "the file system has no shared memory, as those of networks; use a local disk"
+
+// explain says what an error of SQLite means here, where that is not plain.
+// https://www.sqlite.org/rescode.html
+func explain(err error) error {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return err
+	}
+	what := ""
+	switch code := e.Code(); code & 0xff {
+	case 5: // SQLITE_BUSY
+		what = "another process holds the lock of the file, which is for one process"
+	case 8: // SQLITE_READONLY
+		what = "the file, or the folder of it, is read-only"
+	case 14: // SQLITE_CANTOPEN
+		what = "the folder of the file has to be there and writable"
+	case 10: // SQLITE_IOERR
+		if op := code >> 8; op < 18 || op > 21 { // SHMOPEN, SHMSIZE, SHMLOCK, SHMMAP
+			return err
+		}
+		what = noSharedMemory
+	default:
+		return err
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
 
 // Load implements revisit.Store.
 func (s *Store) Load(ctx context.Context, id revisit.ID) (revisit.Record, error) {
@@ -182,10 +228,39 @@ func (s *Store) Load(ctx context.Context, id revisit.ID) (revisit.Record, error)
 
 // Save implements revisit.Store.
 func (s *Store) Save(ctx context.Context, r revisit.Record, old int64) error {
-	return s.save(ctx, s.create, s.change, &r, old)
+	if r.Forgotten {
+		return s.bury(ctx, &r, old)
+	}
+	return save(ctx, s.create, s.change, &r, old)
 }
 
-func (s *Store) save(ctx context.Context, create, change *sql.Stmt, r *revisit.Record, old int64) error {
+// bury saves a tombstone, and has it written to the disk before it returns: otherwise a
+// power cut could bring back what was forgotten.
+func (s *Store) bury(ctx context.Context, r *revisit.Record, old int64) error {
+	conn, err := s.writer.Conn(ctx)
+	if err != nil {
+		return wrap(err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, `PRAGMA synchronous = FULL`); err != nil {
+		return wrap(err)
+	}
+	defer func() { _, _ = conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA synchronous = NORMAL`) }()
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return wrap(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := save(ctx, tx.StmtContext(ctx, s.create), tx.StmtContext(ctx, s.change), r, old); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return wrap(err)
+	}
+	return nil
+}
+
+func save(ctx context.Context, create, change *sql.Stmt, r *revisit.Record, old int64) error {
 	data, err := encoding.Encode(r)
 	if err != nil {
 		return wrap(err)
@@ -222,33 +297,41 @@ func (s *Store) LoadAll(ctx context.Context, ids []revisit.ID) ([]revisit.Record
 	return all, nil
 }
 
-// SaveAll implements revisit.Batcher, in one transaction. If that fails, nothing
-// was saved.
+// SaveAll implements revisit.Batcher, in one transaction, but for tombstones. If that
+// fails, nothing else was saved.
 func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
 	errs := make([]error, len(changes))
-	if len(changes) == 0 {
+	var plain []int
+	for i := range changes {
+		if changes[i].Record.Forgotten {
+			errs[i] = s.Save(ctx, changes[i].Record, changes[i].Old)
+		} else {
+			plain = append(plain, i)
+		}
+	}
+	if len(plain) == 0 {
 		return errs
 	}
 	fail := func(err error) []error {
-		for i := range errs {
-			errs[i] = wrap(err)
+		for _, i := range plain {
+			errs[i] = err
 		}
 		return errs
 	}
 	tx, err := s.writer.BeginTx(ctx, nil)
 	if err != nil {
-		return fail(err)
+		return fail(wrap(err))
 	}
 	defer func() { _ = tx.Rollback() }()
 	create, change := tx.StmtContext(ctx, s.create), tx.StmtContext(ctx, s.change)
-	for i := range changes {
-		errs[i] = s.save(ctx, create, change, &changes[i].Record, changes[i].Old)
+	for _, i := range plain {
+		errs[i] = save(ctx, create, change, &changes[i].Record, changes[i].Old)
 		if errs[i] != nil && !errors.Is(errs[i], revisit.ErrConflict) {
 			return fail(errs[i])
 		}
 	}
 	if err := tx.Commit(); err != nil {
-		return fail(err)
+		return fail(wrap(err))
 	}
 	return errs
 }
