@@ -387,6 +387,41 @@ func TestOneRowOfABatch(t *testing.T) {
 	saved(batch, 8, nil)
 }
 
+// A tombstone is on the disk when Save has returned, though nothing else waits for the disk.
+func TestATombstoneIsOnTheDisk(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	for _, mode := range modes {
+		pool, store := open(t, with(tcp(server), "synchronous_commit=off", "default_query_exec_mode="+mode))
+		_, err := pool.Exec(t.Context(), `
+			CREATE TABLE IF NOT EXISTS seen (id uuid, synchronous text);
+			CREATE OR REPLACE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+				BEGIN INSERT INTO seen VALUES (NEW.id, current_setting('synchronous_commit')); RETURN NEW; END $$;
+			DROP TRIGGER IF EXISTS see ON revisit_sessions;
+			CREATE TRIGGER see BEFORE INSERT OR UPDATE ON revisit_sessions FOR EACH ROW EXECUTE FUNCTION see()`)
+		require.NoError(t, err)
+		level := func(id revisit.ID) (levels []string) {
+			rows, err := pool.Query(t.Context(), `SELECT synchronous FROM seen WHERE id = $1`, id.String())
+			require.NoError(t, err)
+			levels, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			require.NoError(t, err)
+			return levels
+		}
+		r := record()
+		require.NoError(t, store.Save(t.Context(), r, 0))
+		gone := r
+		gone.Version, gone.Forgotten = 1, true
+		require.NoError(t, store.Save(t.Context(), gone, r.Version))
+		assert.ErrorIs(t, store.Save(t.Context(), gone, r.Version), revisit.ErrConflict)
+		assert.Equal(t, []string{"off", "on"}, level(r.ID), mode)
+		batch := []revisit.Change{{Record: record()}, {Record: record()}}
+		batch[1].Record.Forgotten = true
+		for i, err := range store.SaveAll(t.Context(), batch) {
+			require.NoError(t, err)
+			assert.Equal(t, []string{[]string{"off", "on"}[i]}, level(batch[i].Record.ID), mode)
+		}
+	}
+}
+
 // A held row costs no page view, and no other visitor anything.
 func TestAHeldRowCostsNoPageView(t *testing.T) {
 	server := servers.PostgreSQL(t)

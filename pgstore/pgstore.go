@@ -249,6 +249,10 @@ const (
 	// committed yet.
 	lockTimeout = `SET LOCAL lock_timeout = '50ms'`
 
+	// A tombstone is on the disk when Save returns, also where synchronous_commit is off for
+	// the rest: what was forgotten does not come back with a crash.
+	durable = `SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'`
+
 	changeAll = `WITH free AS MATERIALIZED (
 			SELECT id FROM revisit_sessions WHERE id = ANY($1::uuid[]) FOR NO KEY UPDATE SKIP LOCKED)
 		UPDATE revisit_sessions s SET version = b.version, created = b.created, last_seen = b.last_seen, last_hit = b.last_hit,
@@ -395,7 +399,15 @@ func (s *Store) Save(ctx context.Context, r revisit.Record, old int64) error {
 	if old != 0 {
 		statement, arguments = change, append(arguments, old)
 	}
-	n, err := s.exec(ctx, statement, arguments...)
+	var n int64
+	if r.Forgotten {
+		err = try(ctx, func() error {
+			n = 0
+			return s.transact(ctx, durable, statement+` RETURNING id`, arguments, func([16]byte) { n++ })
+		})
+	} else {
+		n, err = s.exec(ctx, statement, arguments...)
+	}
 	switch {
 	case err != nil:
 		return unsaved(err)
@@ -430,7 +442,7 @@ func (s *Store) query(ctx context.Context, statement string, argument any) (reco
 }
 
 // SaveAll implements revisit.Batcher: one statement for the changes, one for the
-// new ones. It waits for no row that another transaction holds: the change of that one is
+// new ones, and one for each tombstone. It waits for no row that another transaction holds: the change of that one is
 // revisit.ErrConflict, and is to be tried again.
 func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
 	errs := make([]error, len(changes))
@@ -442,7 +454,9 @@ func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
 			errs[i] = fmt.Errorf("pgstore: %w", err)
 			continue
 		}
-		if changes[i].Old == 0 {
+		if changes[i].Record.Forgotten {
+			errs[i] = s.Save(ctx, changes[i].Record, changes[i].Old)
+		} else if changes[i].Old == 0 {
 			created = append(created, i)
 		} else {
 			changed = append(changed, i)
@@ -470,7 +484,7 @@ func (s *Store) saveAll(ctx context.Context, statement string, changes []revisit
 	if statement == createAll {
 		arguments = arguments[:len(arguments)-1]
 	}
-	err := s.transact(ctx, statement, arguments, func(id [16]byte) { errs[at[id]] = nil })
+	err := s.transact(ctx, lockTimeout, statement, arguments, func(id [16]byte) { errs[at[id]] = nil })
 	switch {
 	case err == nil:
 	case len(which) > 1 && (inTheWay(err) || isOfData(err)) && ctx.Err() == nil:
@@ -490,13 +504,13 @@ func isOfData(err error) bool {
 	return strings.HasPrefix(c, "22") || strings.HasPrefix(c, "23") // data exception, integrity constraint violation
 }
 
-// transact executes a statement that returns IDs, in one round trip. Its transaction is at
+// transact executes a statement that returns IDs, in one round trip, after another one. Their transaction is at
 // READ COMMITTED, whatever the database's default: at a higher level one row that somebody
 // else has changed meanwhile would be an error for all.
-func (s *Store) transact(ctx context.Context, statement string, arguments []any, each func(id [16]byte)) error {
+func (s *Store) transact(ctx context.Context, before, statement string, arguments []any, each func(id [16]byte)) error {
 	var b pgx.Batch
 	b.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED`)
-	b.Queue(lockTimeout)
+	b.Queue(before)
 	b.Queue(statement, arguments...).Query(func(rows pgx.Rows) error {
 		var id [16]byte
 		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
