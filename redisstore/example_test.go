@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"context"
 	"log"
 	"net/http"
 	"time"
@@ -19,10 +20,16 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer client.Close()
+	store := redisstore.New(client, redisstore.Options{})
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := store.Check(ctx); err != nil {
+		log.Print(err) // it works, but may lose sessions
+	}
 	tracker, err := revisit.New(revisit.Config{
 		Keys:       [][]byte{[]byte("32 random bytes from your secrets")},
 		Consent:    revisit.OptIn("consent", "yes"),
-		Store:      redisstore.New(client, redisstore.Options{}),
+		Store:      store,
 		FlushEvery: 10 * time.Second,
 	})
 	if err != nil {
