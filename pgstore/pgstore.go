@@ -231,28 +231,21 @@ const (
 		$8::boolean[], $9::boolean[], $10::bigint[], $11::bigint[], $12::text[], $13::jsonb[], $14::jsonb[], $15::uuid[], $16::jsonb[],
 		$17::integer[], $18::jsonb[], $19::uuid[]`
 
-	// A batch waits for no row that somebody else holds: all the others would wait with it.
-	// What it could not lock counts as a conflict, which is tried again by itself.
-	//
 	// The batch is in order, so that two of them cannot wait for each other's new rows.
-	createAll = `WITH there AS MATERIALIZED (
-			SELECT id FROM revisit_sessions WHERE id = ANY($1::uuid[])),
-		over AS MATERIALIZED (
-			SELECT id FROM revisit_sessions WHERE id = ANY($1::uuid[]) AND expires <= now() FOR NO KEY UPDATE SKIP LOCKED)
-		INSERT INTO revisit_sessions AS s (` + columns + `)
-		SELECT * FROM ` + batch + `) AS b (` + columns + `)
-		WHERE id NOT IN (SELECT id FROM there) OR id IN (SELECT id FROM over) ORDER BY id
+	createAll = `INSERT INTO revisit_sessions AS s (` + columns + `)
+		SELECT * FROM ` + batch + `) AS b (` + columns + `) ORDER BY id
 		ON CONFLICT (id) DO UPDATE SET ` + fromExcluded + ` WHERE s.expires <= now()
 		RETURNING s.id`
 
-	// What SKIP LOCKED does not skip is a row that another transaction has inserted and not
-	// committed yet.
+	// Nor does it wait long for what somebody else holds: all the others would wait with it.
 	lockTimeout = `SET LOCAL lock_timeout = '50ms'`
 
 	// A tombstone is on the disk when Save returns, also where synchronous_commit is off for
 	// the rest: what was forgotten does not come back with a crash.
 	durable = `SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'`
 
+	// A row that somebody else holds is left out at once, and counts as a conflict: it is tried
+	// again by itself.
 	changeAll = `WITH free AS MATERIALIZED (
 			SELECT id FROM revisit_sessions WHERE id = ANY($1::uuid[]) FOR NO KEY UPDATE SKIP LOCKED)
 		UPDATE revisit_sessions s SET version = b.version, created = b.created, last_seen = b.last_seen, last_hit = b.last_hit,
