@@ -285,7 +285,7 @@ func toRow(r *revisit.Record) (row, error) {
 		mergedInto: idOrNil(r.MergedInto), likely: idOrNil(r.Likely), joins: int32(r.Joins),
 	}
 	if strings.ContainsRune(r.Via, 0) { // in the simple protocol it would end the statement
-		return w, errors.New("Via has a zero byte")
+		return w, errors.New("a zero byte in Via")
 	}
 	var errs [4]error
 	if len(r.Touches) > 0 {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -126,6 +127,17 @@ func TestATombstoneWaitsForReplicas(t *testing.T) {
 	value, err := client.Do(t.Context(), client.B().Get().Key("revisit:"+r.ID.String()).Build()).ToString()
 	require.NoError(t, err)
 	assert.True(t, strings.HasSuffix(value, "}"), "%q is confirmed", value)
+
+	// A replica that is connected and does not answer has confirmed nothing.
+	r = record()
+	require.NoError(t, store.Save(t.Context(), r, 0))
+	other.Signal(syscall.SIGSTOP)
+	err = store.Save(t.Context(), tombstone(r.ID), r.Version)
+	other.Signal(syscall.SIGCONT)
+	assert.ErrorContains(t, err, "0 of 1 replicas")
+	got, err = store.Load(t.Context(), r.ID)
+	require.NoError(t, err)
+	assert.True(t, got.Forgotten)
 
 	cutOff(t, replica)
 	require.Eventually(t, func() bool { return strings.Contains(info(t, client), "connected_slaves:0") }, time.Minute, 20*time.Millisecond)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,6 +63,24 @@ func Held(t *testing.T, store revisit.Store, hold func(revisit.ID) (release func
 	}
 }
 
+// A lockedBuffer is what several loggers write to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // A Replica is a second server that follows the first.
 type Replica struct {
 	CatchUp func() // returns once it has all that the first one has
@@ -74,7 +93,7 @@ type Replica struct {
 // The three stores are the primary, one that reads from the replica and writes to the
 // primary, and the replica.
 func Behind(t *testing.T, primary, split, replica revisit.Store, r Replica) {
-	log := new(bytes.Buffer)
+	log := new(lockedBuffer)
 	tracker := func(store revisit.Store, flushEvery time.Duration) *revisit.Tracker {
 		tr, err := revisit.New(revisit.Config{
 			Keys: [][]byte{make([]byte, 32)}, Store: store, Strategy: revisit.Cookie{}, FlushEvery: flushEvery,
