@@ -131,6 +131,10 @@ func TestATombstoneWaitsForReplicas(t *testing.T) {
 	// A replica that is connected and does not answer has confirmed nothing.
 	r = record()
 	require.NoError(t, store.Save(t.Context(), r, 0))
+	require.Eventually(t, func() bool { // it has confirmed all that came before
+		text := info(t, client)
+		return strings.Contains(text, ",offset="+offset(text, "master_repl_offset")+",")
+	}, time.Minute, 20*time.Millisecond)
 	other.Signal(syscall.SIGSTOP)
 	err = store.Save(t.Context(), tombstone(r.ID), r.Version)
 	other.Signal(syscall.SIGCONT)
