@@ -49,7 +49,7 @@ func (t *Tracker) Beacon() http.Handler {
 	forget := &handler{tracker: t, next: http.HandlerFunc(t.serveForget), kind: kindForget}
 	return &beacon{
 		anchor: &handler{tracker: t, next: http.HandlerFunc(t.serveAnchor), kind: kindAnchor},
-		forget: http.NewCrossOriginProtection().Handler(forget),
+		forget: atPlainHost(http.NewCrossOriginProtection().Handler(forget)),
 	}
 }
 
@@ -192,6 +192,18 @@ func (t *Tracker) serveForget(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, back, http.StatusSeeOther)
 }
 
+// atPlainHost has next see the Host as an Origin has it: without a default port, in small
+// letters.
+func atPlainHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host := strings.ToLower(plainHost(r.Host)); host != r.Host {
+			r = r.WithContext(r.Context())
+			r.Host = host
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // isSameOrigin reports whether a page of this origin has made the request. A
 // client without Fetch Metadata has to show it by Origin or Referer.
 func isSameOrigin(r *http.Request) bool {
@@ -213,16 +225,62 @@ func ownReferrer(r *http.Request) (*url.URL, bool) {
 		return nil, false
 	}
 	u, err := url.Parse(referer)
-	if err != nil || !isOwn(u, r) {
+	if err != nil || !isOwn(u, r) && !isBehindProxy(u, r) {
 		return nil, false
 	}
 	return u, true
 }
 
 // isOwn reports whether u is of the origin of r. That a request came without TLS
-// may be the work of a proxy, and says nothing.
+// may be the work of a proxy, and says nothing; so does a port that its scheme implies.
 func isOwn(u *url.URL, r *http.Request) bool {
-	return (u.Scheme == "https" || u.Scheme == "http" && r.TLS == nil) && strings.EqualFold(u.Host, r.Host)
+	return (u.Scheme == "https" || u.Scheme == "http" && r.TLS == nil) && (strings.EqualFold(u.Host, r.Host) || strings.EqualFold(hostOf(u), plainHost(r.Host)))
+}
+
+// isBehindProxy reports whether u, the Referer of r, is of the origin of r though its host is
+// another one: the browser says that the page is of the origin that it asks, so the Host of r
+// is the work of a proxy. It is no word of whoever has made a link: browsers set Sec-Fetch-Site
+// themselves, and keep it over a redirect and a reload (seen in Chromium and Firefox). An
+// image is no proof: one that a style sheet asks for has the Referer of that, which may be
+// another site's, and Sec-Fetch-Site is still the page's.
+func isBehindProxy(u *url.URL, r *http.Request) bool {
+	return headerValue(r.Header, "Sec-Fetch-Site") == "same-origin" && headerValue(r.Header, "Sec-Fetch-Dest") != "image" &&
+		(u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && !isOwn(u, r)
+}
+
+// hostOf returns the host of u as hosts are compared: without a port that is its scheme's.
+func hostOf(u *url.URL) string {
+	host := withoutDot(u.Host)
+	switch u.Scheme {
+	case "https":
+		return strings.TrimSuffix(host, ":443")
+	case "http":
+		return strings.TrimSuffix(host, ":80")
+	}
+	return host
+}
+
+// plainHost returns a Host as hosts are compared: without the ports of HTTP and HTTPS (which
+// of them the browser speaks, a proxy may hide), and without the dot at the end of a name.
+func plainHost(host string) string {
+	for _, port := range [...]string{":443", ":80"} {
+		if name, ok := strings.CutSuffix(host, port); ok {
+			host = name
+			break
+		}
+	}
+	return withoutDot(host)
+}
+
+// withoutDot cuts off the dot at the end of the name of a host, which may have a port.
+func withoutDot(host string) string {
+	if name, ok := strings.CutSuffix(host, "."); ok {
+		return name
+	}
+	if name, port, ok := strings.Cut(host, ".:"); ok {
+		return name + ":" + port
+	}
+	return host
 }
 
 // What the script sends to the anchor. A page of another origin cannot: these
@@ -271,6 +329,9 @@ func (v *Visit) classifyAnchor() {
 	// Without a Referer it can be either, and is no view.
 	u, ok := ownReferrer(r)
 	if !ok {
+		if site == "same-origin" && headerValue(h, "Referer") != "" {
+			v.tracker.warnOfHost()
+		}
 		return
 	}
 	if text, ok := strings.CutPrefix(u.Path, v.tracker.beaconPath+"link/"); ok {

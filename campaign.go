@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 // maxTouchText bounds each text of a Touch, in bytes: what a client sends must
@@ -21,22 +19,22 @@ const maxReferrer = 8 << 10
 // latest 15 after it.
 const maxTouches = 16
 
-// clickIDs are the query parameters by which advertising platforms mark a
-// click, each as its documentation names it.
-var clickIDs = [...]string{
-	"gclid", "gbraid", "wbraid", // Google Ads
-	"fbclid",    // Meta
-	"msclkid",   // Microsoft Advertising
-	"ttclid",    // TikTok
-	"twclid",    // X
-	"li_fat_id", // LinkedIn
+// touch returns what the page view says of how the visitor came here. What it leaves out is
+// counted once a request.
+func (v *Visit) touch() Touch {
+	var left clips
+	t := v.readTouch(&left)
+	if !v.clipped {
+		v.clipped = true
+		v.tracker.stats.clip(&left)
+	}
+	return t
 }
 
-// touch returns what the page view says of how the visitor came here.
-func (v *Visit) touch() Touch {
+func (v *Visit) readTouch(left *clips) Touch {
 	r := v.request
 	if v.kind == kindPage {
-		return v.tracker.touchOf(r, r.URL, headerValue(r.Header, "Referer"), v.now)
+		return v.tracker.touchOf(r, r.URL, headerValue(r.Header, "Referer"), v.now, left)
 	}
 	if v.told == nil || v.told.page == "" {
 		return Touch{Time: v.now}
@@ -46,15 +44,23 @@ func (v *Visit) touch() Touch {
 	if err != nil {
 		return Touch{Time: v.now}
 	}
-	t := v.tracker.touchOf(r, page, v.told.referrer, v.now)
+	t := v.tracker.touchOf(r, page, v.told.referrer, v.now, left)
 	// A single-page application may have its routes in the fragment.
-	if route, _, _ := strings.Cut(fragment, "?"); (strings.HasPrefix(route, "/") || strings.HasPrefix(route, "!/")) && !isPersonal(route) && !isPersonal(unescape(route)) {
-		t.Landing = clip(t.Landing + "#" + unescape(route))
+	if route, _, _ := strings.Cut(fragment, "?"); strings.HasPrefix(route, "/") || strings.HasPrefix(route, "!/") {
+		if text, ok := readable(unescapeOnce(route)); ok {
+			clean, personal := withoutPersonal(text)
+			if personal {
+				left[clipPersonal]++
+			}
+			t.Landing = left.clip(t.Landing + "#" + clean)
+		} else {
+			left[clipUnreadable]++
+		}
 	}
 	// Whoever says yes on the second page has come by the first.
 	if v.landing && !t.campaign() {
-		if before, err := url.Parse(v.told.referrer); err == nil && len(v.told.referrer) <= maxReferrer && isOwn(before, r) {
-			if first := v.tracker.touchOf(r, before, "", v.now); first.campaign() {
+		if before, err := url.Parse(v.told.referrer); err == nil && len(v.told.referrer) <= maxReferrer && v.tracker.isOwnPage(before, r) {
+			if first := v.tracker.touchOf(r, before, "", v.now, left); first.campaign() {
 				return first
 			}
 		}
@@ -86,29 +92,18 @@ func (v *Visit) reloads() bool {
 	return false
 }
 
-// touchOf returns what a page and its referrer say, at the host of r.
-func (tr *Tracker) touchOf(r *http.Request, page *url.URL, referrer string, at time.Time) Touch {
-	path := page.EscapedPath()
-	t := Touch{Time: at, Landing: clip(path)}
-	if path == "" || isPersonal(path) || path != page.Path && isPersonal(page.Path) {
-		t.Landing = "/"
-	}
-	for rest := page.RawQuery; rest != ""; {
-		var pair string
-		pair, rest, _ = strings.Cut(rest, "&")
-		key, value, _ := strings.Cut(pair, "=")
-		if field := t.field(key); field != nil {
-			// As it came, too: a plus sign is a space to a query, and begins a number.
-			if text := unescape(value); *field == "" && !isPersonal(value) && !isPersonal(text) {
-				*field = clip(text)
-			}
-		} else if t.Click == "" && slices.Contains(clickIDs[:], key) {
-			// Half a click identifier is none. It looks like a token, and is one of the
-			// platform's, but it is not to be somebody's address or a login.
-			if click := unescape(value); click != "" && len(key)+1+len(click) <= maxTouchText && !hasAddress(click) && !hasJWT(click) {
-				t.Click = key + "=" + click
-			}
-		}
+// touchOf returns what a page and its referrer say, at the host of r. It counts in left what
+// is not kept of them.
+func (tr *Tracker) touchOf(r *http.Request, page *url.URL, referrer string, at time.Time, left *clips) Touch {
+	path, more := tr.cutPath(page)
+	t := Touch{Time: at, Landing: landing(path, left)}
+	paid, shopping := false, false
+	if page.RawQuery != "" || more != "" {
+		q := query{tracker: tr, touch: &t, left: left}
+		q.read(page.RawQuery, 0)
+		q.read(more, 1)
+		q.finish()
+		paid, shopping = q.paid, q.shopping
 	}
 	if t.Source != "" && t.Medium == "" {
 		// Assistants tag their links with their host, and no more.
@@ -116,19 +111,89 @@ func (tr *Tracker) touchOf(r *http.Request, page *url.URL, referrer string, at t
 			t.Source, t.Medium = kind.source, kind.medium
 		}
 	}
-	if host, page, ok := externalReferrer(referrer, r.Host, tr.ownHosts); ok {
-		kind := classify(host)
-		if kind.medium == pass {
-			return t
-		}
-		if t.Referrer = page; t.Source == "" && t.Campaign == "" && t.ID == "" && t.Click == "" {
-			t.Source = kind.source
-			if t.Medium == "" {
-				t.Medium = kind.medium
-			}
-		}
+	host, from, ok := tr.externalReferrer(r, referrer, left)
+	if !ok {
+		return t
+	}
+	kind := classify(host)
+	if kind.medium == pass {
+		return t
+	}
+	t.Referrer = from
+	if t.Source != "" || t.Campaign != "" || t.Click != "" {
+		return t
+	}
+	switch search := kind.medium == "search"; {
+	case search && paid:
+		kind = referrerKind{"cpc", "google"} // as Google Analytics names it
+	case t.ID != "":
+		return t
+	case search && shopping && kind.source == shoppingListing.source:
+		kind = shoppingListing
+	}
+	t.Source = kind.source
+	if t.Medium == "" {
+		t.Medium = kind.medium
 	}
 	return t
+}
+
+// shoppingListing is what a page of Google's says that has marked its link to a product with
+// srsltid: nobody has paid for it.
+var shoppingListing = referrerKind{"organic-shopping", "google"}
+
+// landing returns an escaped path as it is kept. It begins with one slash, whatever somebody
+// unescapes of it: with two, or with a backslash behind one, it would be the address of
+// another host, where a report makes a link of it.
+func landing(path string, left *clips) string {
+	path, personal := withoutPersonal(path)
+	if personal {
+		left[clipPersonal]++
+	}
+	if path == "" || path[0] != '/' {
+		return "/"
+	}
+	rest := path
+	for rest != "" {
+		c, n := rest[0], 1
+		if e, ok := escaped(rest); ok {
+			c, n = e, 3
+		}
+		if c != '/' && c != '\\' && c > ' ' { // browsers pass over control characters
+			break
+		}
+		rest = rest[n:]
+	}
+	if len(path) > len(rest)+1 {
+		path = "/" + rest
+	}
+	return left.clip(path)
+}
+
+// cutPath returns the escaped path of a page, and what somebody has put behind it as a query,
+// with a question mark that was escaped or forgotten: /shoes%3Futm_source=x, /shoes&utm_source=x.
+func (tr *Tracker) cutPath(page *url.URL) (path, query string) {
+	path = page.EscapedPath()
+	if !strings.Contains(page.Path, "=") {
+		return path, ""
+	}
+	for i := 0; i < min(len(path), maxPersonal); i++ {
+		c, n := path[i], 1
+		if e, ok := escaped(path[i:]); ok {
+			c, n = e, 3
+		}
+		if c == '?' || c == '&' || c == ';' {
+			rest := path[i+n:]
+			if unescaped := unescapeOnce(rest[:min(len(rest), 3*maxName)]); strings.Contains(unescaped, "=") {
+				key, _, _ := strings.Cut(unescaped, "=")
+				if _, kind := tr.paramOf(key); kind != 0 {
+					return path[:i], rest
+				}
+			}
+		}
+		i += n - 1
+	}
+	return path, ""
 }
 
 // field returns where the value of a utm parameter belongs, nil for other keys.
@@ -164,7 +229,8 @@ func (t *Touch) campaign() bool {
 		return false
 	}
 	is := referrerKind{t.Medium, t.Source}
-	return is != classify(u.Hostname()) && is != referrerKind{"referral", u.Hostname()}
+	kind := classify(u.Hostname())
+	return is != kind && is != referrerKind{"referral", u.Hostname()} && !(is == shoppingListing && kind == referrerKind{"search", "google"})
 }
 
 // IsDirect reports whether nothing says where the visitor came from: no campaign, no
@@ -173,10 +239,17 @@ func (t Touch) IsDirect() bool { return !t.campaign() && t.Referrer == "" && t.S
 
 // sameCampaign reports whether two tagged touches speak of one click: the same
 // URL loaded once more, say.
-func (t *Touch) sameCampaign(u *Touch) bool {
+func (t *Touch) sameCampaign(u *Touch) bool { return t.sameTags(u) && t.Click == u.Click }
+
+// sameTags is sameCampaign for all but the click identifiers.
+func (t *Touch) sameTags(u *Touch) bool {
 	return t.Source == u.Source && t.Medium == u.Medium && t.Campaign == u.Campaign &&
-		t.Term == u.Term && t.Content == u.Content && t.ID == u.ID && t.Click == u.Click
+		t.Term == u.Term && t.Content == u.Content && t.ID == u.ID
 }
+
+// isUntagged reports whether a touch with a click identifier has nothing else that names a
+// campaign.
+func (t *Touch) isUntagged() bool { return t.sameTags(&Touch{}) }
 
 // withTouch returns touches with t in its place by time, nothing if it is there
 // already. The given slice stays as it is.
@@ -213,27 +286,4 @@ func sameTouch(a, b Touch) bool {
 	}
 	a.Time = b.Time // one instant can be written in two ways
 	return a == b
-}
-
-func unescape(s string) string {
-	if u, err := url.QueryUnescape(s); err == nil {
-		s = u
-	}
-	// What turns the direction of a text would make one campaign look like another.
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }) {
-		return ""
-	}
-	return strings.TrimSpace(s)
-}
-
-// clip cuts s to what a Touch takes, at the boundary of a character.
-func clip(s string) string {
-	if len(s) <= maxTouchText {
-		return s
-	}
-	n := maxTouchText
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

@@ -33,21 +33,23 @@ func TestTouches(t *testing.T) {
 			Touch{Landing: "/x", Source: "g", Medium: "cpc", Campaign: "spring sale", Term: "t&t", Content: "c", ID: "7"}},
 		{"a campaign with a referrer", "/x?utm_source=g", "https://google.example/", Touch{Landing: "/x", Source: "g", Referrer: "https://google.example/"}},
 		{"a click", "/x?gclid=Cj0-_", "https://google.example/", Touch{Landing: "/x", Click: "gclid=Cj0-_", Referrer: "https://google.example/"}},
-		{"other clicks", "/?li_fat_id=1&fbclid=2", "", Touch{Landing: "/", Click: "li_fat_id=1"}},
+		{"other clicks", "/?li_fat_id=1&fbclid=2", "", Touch{Landing: "/", Click: "fbclid=2&li_fat_id=1"}},
 		{"ttclid", "/?ttclid=E.C.P", "", Touch{Landing: "/", Click: "ttclid=E.C.P"}},
 		{"msclkid", "/?msclkid=abc", "", Touch{Landing: "/", Click: "msclkid=abc"}},
 		{"twice: the first counts", "/?utm_source=a&utm_source=b", "", Touch{Landing: "/", Source: "a"}},
-		{"not ours", "/?UTM_SOURCE=a&xutm_source=b&utm_source", "", Touch{Landing: "/"}},
+		{"not ours", "/?xutm_source=b&utm_source", "", Touch{Landing: "/"}},
 		{"bad escapes are kept as they are", "/?utm_source=50%", "", Touch{Landing: "/", Source: "50%"}},
-		{"control characters", "/?utm_source=a%00b&utm_medium=a%0Ab", "", Touch{Landing: "/"}},
+		{"control characters", "/?utm_source=a%00b&utm_medium=a%1bb", "", Touch{Landing: "/"}},
+		{"line breaks are spaces", "/?utm_source=%0D%0Aa%0Ab%0A", "", Touch{Landing: "/", Source: "a b"}},
 		{"not UTF-8", "/?utm_source=%ff", "", Touch{Landing: "/"}},
 		{"too long", "/?utm_source=" + long, "", Touch{Landing: "/", Source: strings.Repeat("é", 128)}},
-		{"half a click is none", "/?gclid=" + strings.Repeat("x", 300), "", Touch{Landing: "/"}},
+		{"half a click is none", "/?gclid=" + strings.Repeat("x", 1025), "", Touch{Landing: "/"}},
+		{"a long click", "/?ttclid=" + strings.Repeat("x", 1024), "", Touch{Landing: "/", Click: "ttclid=" + strings.Repeat("x", 1024)}},
 		{"a mail address in a campaign", "/?utm_source=crm&utm_content=ann%40example.com&utm_term=ann@example.com", "", Touch{Landing: "/", Source: "crm"}},
 		{"a token in a campaign", "/?utm_source=crm&utm_content=eyJhbGciOiJIUzI1NiJ9.e30.x&utm_id=0123456789abcdef0123456789abcdef", "", Touch{Landing: "/", Source: "crm"}},
 		{"a UUID in a campaign", "/?utm_source=crm&utm_id=01890a5d-ac96-774b-bcce-b302099a8057", "", Touch{Landing: "/", Source: "crm"}},
 		{"a number in a campaign", "/?utm_source=crm&utm_id=17842345098&utm_content=@home", "", Touch{Landing: "/", Source: "crm", ID: "17842345098", Content: "@home"}},
-		{"a mail address in a path", "/unsubscribe/ann@example.com", "https://news.example/u/ann%40example.com/x", Touch{Landing: "/", Referrer: "https://news.example/", Source: "news.example", Medium: "referral"}},
+		{"a mail address in a path", "/unsubscribe/ann@example.com", "https://news.example/u/ann%40example.com/x", Touch{Landing: "/unsubscribe/*", Referrer: "https://news.example/u/*/x", Source: "news.example", Medium: "referral"}},
 		{"a search engine", "/x", "https://www.google.co.uk/", Touch{Landing: "/x", Referrer: "https://www.google.co.uk/", Source: "google", Medium: "search"}},
 		{"a social network", "/x", "https://l.facebook.com/l.php?u=x", Touch{Landing: "/x", Referrer: "https://l.facebook.com/l.php", Source: "facebook", Medium: "social"}},
 		{"an assistant", "/x", "https://chatgpt.com/", Touch{Landing: "/x", Referrer: "https://chatgpt.com/", Source: "chatgpt", Medium: "ai"}},
@@ -59,6 +61,10 @@ func TestTouches(t *testing.T) {
 		{"a hostile referrer", "/", "javascript:alert(1)", Touch{Landing: "/"}},
 		{"no host", "/", "https:///x", Touch{Landing: "/"}},
 		{"an app that nobody knows", "/", "android-app://com.example/", Touch{Landing: "/"}},
+		{"the app of maps", "/", "android-app://com.google.android.apps.maps/", Touch{Landing: "/", Referrer: "android-app://maps.apps.android.google.com/", Source: "google-maps", Medium: "referral"}},
+		{"another app of a search company", "/", "android-app://com.google.android.apps.fitness/", Touch{Landing: "/"}},
+		{"a search engine, with the dot of DNS", "/", "https://www.google.com./", Touch{Landing: "/", Referrer: "https://www.google.com/", Source: "google", Medium: "search"}},
+		{"this site with www.", "/", "https://www.shop.example/x", Touch{Landing: "/"}},
 		{"the app of a mail service", "/", "android-app://com.google.android.gm/", Touch{Landing: "/", Referrer: "android-app://gm.android.google.com/", Source: "gmail", Medium: "mail"}},
 		{"the app of a search engine", "/", "android-app://com.google.android.googlequicksearchbox/https/www.google.com", Touch{Landing: "/", Referrer: "android-app://googlequicksearchbox.android.google.com/", Source: "google", Medium: "search"}},
 		{"a hostile app", "/", "android-app://com.go@gle/", Touch{Landing: "/"}},
@@ -68,7 +74,7 @@ func TestTouches(t *testing.T) {
 		{"an assistant that tags its links", "/?utm_source=chatgpt.com", "", Touch{Landing: "/", Source: "chatgpt", Medium: "ai"}},
 		{"a tagged link at the place it is made for", "/?utm_source=facebook&utm_medium=social&utm_content=ad7", "https://l.facebook.com/", Touch{Landing: "/", Referrer: "https://l.facebook.com/", Source: "facebook", Medium: "social", Content: "ad7"}},
 		{"a medium alone", "/?utm_medium=cpc", "https://www.google.com/", Touch{Landing: "/", Referrer: "https://www.google.com/", Source: "google", Medium: "cpc"}},
-		{"text that runs from right to left", "/?utm_campaign=spring%E2%80%AEevil", "", Touch{Landing: "/"}},
+		{"text that runs from right to left", "/?utm_campaign=spring%E2%80%AEevil", "", Touch{Landing: "/", Campaign: "springevil"}},
 		{"a click identifier with an address in it", "/?gclid=ann@example.com", "", Touch{Landing: "/"}},
 		{"a login in a click identifier", "/?fbclid=eyJhbGciOiJub25lIn0.e30.x", "", Touch{Landing: "/"}},
 		{"nonsense", "/", "https://[::1", Touch{Landing: "/"}},
@@ -78,7 +84,7 @@ func TestTouches(t *testing.T) {
 			r.Header.Set("Referer", c.referer)
 		}
 		c.want.Time = at
-		assert.Equal(t, c.want, tracker.touchOf(r, r.URL, c.referer, at), c.name)
+		assert.Equal(t, c.want, tracker.touchOf(r, r.URL, c.referer, at, new(clips)), c.name)
 	}
 }
 
@@ -105,10 +111,14 @@ func TestTheFirstTouchAndTheLatestAreKept(t *testing.T) {
 func TestReferrersAreKnown(t *testing.T) {
 	all, err := parseReferrers(referrersText)
 	require.NoError(t, err)
-	assert.Greater(t, len(all), 150)
-	for domain := range all {
-		assert.Equal(t, strings.ToLower(domain), domain)
-		assert.NotContains(t, strings.TrimSuffix(domain, ".*"), "*", domain)
+	assert.Greater(t, len(all.domains), 300)
+	assert.Greater(t, len(all.hosts), 50)
+	for _, in := range []map[string]referrerKind{all.hosts, all.domains} {
+		for domain := range in {
+			assert.Equal(t, strings.ToLower(domain), domain)
+			assert.NotContains(t, strings.TrimSuffix(domain, ".*"), "*", domain)
+			assert.True(t, isHost(strings.TrimSuffix(domain, ".*")), domain)
+		}
 	}
 	for host, want := range map[string]referrerKind{
 		"google.com": {"search", "google"}, "www.google.de": {"search", "google"}, "www.google.com.au": {"search", "google"},
@@ -118,10 +128,33 @@ func TestReferrersAreKnown(t *testing.T) {
 		"": {"referral", ""}, ".": {"referral", "."}, "..": {"referral", ".."}, "co.uk": {"referral", "co.uk"}, "[::1]": {"referral", "[::1]"},
 		"outlook.live.com": {"mail", "outlook"}, "pay.amazon.co.uk": {pass, "amazonpay"}, "www.amazon.de": {"referral", "www.amazon.de"},
 		"hooks.stripe.com": {pass, "stripe"}, "www.perplexity.ai": {"ai", "perplexity"},
+		// Not all that a search company has is search.
+		"images.google.de": {"search", "google"}, "maps.google.co.uk": {"referral", "google-maps"}, "chat.google.com": {"referral", "google-chat"},
+		"classroom.google.com": {"referral", "classroom.google.com"}, "translate.google.com": {"referral", "translate.google.com"},
+		"ads.google.com": {"referral", "ads.google.com"}, "scholar.google.com": {"referral", "scholar.google.com"}, "news.google.com": {"referral", "google-news"},
+		"notebooklm.google.com": {"ai", "notebooklm"}, "aistudio.google.com": {"referral", "aistudio.google.com"}, "mail.google.com": {"mail", "gmail"},
+		"www.bing.com": {"search", "bing"}, "ads.bing.com": {"referral", "ads.bing.com"}, "edgeservices.bing.com": {"ai", "copilot"},
+		"yandex.com.tr": {"search", "yandex"}, "www.yandex.ru": {"search", "yandex"}, "ya.ru": {"search", "yandex"}, "market.yandex.ru": {"referral", "market.yandex.ru"},
+		"mail.yandex.ru": {"mail", "yandex"}, "alice.yandex.ru": {"ai", "alice"}, "passport.yandex.ru": {pass, "yandex"}, "yabs.yandex.ru": {"referral", "yabs.yandex.ru"},
+		"m.baidu.com": {"search", "baidu"}, "tieba.baidu.com": {"social", "tieba"}, "baike.baidu.com": {"referral", "baike.baidu.com"}, "yiyan.baidu.com": {"ai", "ernie"},
+		"help.kagi.com": {"referral", "help.kagi.com"}, "assistant.kagi.com": {"ai", "kagi"}, "blog.ecosia.org": {"referral", "blog.ecosia.org"},
+		"mail.lycos.com": {"mail", "lycos"}, "m.search.naver.com": {"search", "naver"}, "blog.naver.com": {"referral", "blog.naver.com"}, "pay.naver.com": {pass, "naverpay"},
+		"duckduckgo.com": {"search", "duckduckgo"}, "spreadprivacy.duckduckgo.com": {"referral", "spreadprivacy.duckduckgo.com"}, "duck.ai": {"ai", "duckai"},
+		"search.brave.com": {"search", "brave"}, "ask.brave.com": {"ai", "brave"}, "platform.openai.com": {"referral", "platform.openai.com"},
+		"business.facebook.com": {"referral", "meta-business"}, "ads.tiktok.com": {"referral", "tiktok-business"}, "www.google.com.evil": {"referral", "www.google.com.evil"},
+		"www.google.evil.com": {"referral", "www.google.evil.com"},
+		// Where people pay, and come back from.
+		"shop.app": {pass, "shoppay"}, "sis.redsys.es": {pass, "redsys"}, "checkout.stripe.com": {pass, "stripe"}, "www.stripe.com": {"referral", "stripe"},
+		"docs.stripe.com": {"referral", "stripe"}, "secure.payu.in": {pass, "payu"}, "go.przelewy24.pl": {pass, "przelewy24"}, "accounts.google.co.uk": {pass, "google"},
+		// Apps.
+		"googlequicksearchbox.android.google.com": {"search", "google"}, "youtube.android.google.com": {"social", "youtube"}, "maps.apps.android.google.com": {"referral", "google-maps"},
+		"messaging.apps.android.google.com": {"referral", "google-messages"}, "bard.apps.android.google.com": {"ai", "gemini"}, "katana.facebook.com": {"social", "facebook"},
+		"android.instagram.com": {"social", "instagram"}, "barcelona.instagram.com": {"social", "threads"}, "musically.zhiliaoapp.com": {"social", "tiktok"},
+		"outlook.office.microsoft.com": {"mail", "outlook"}, "chatgpt.openai.com": {"ai", "chatgpt"}, "copilot.microsoft.com": {"ai", "copilot"},
 	} {
 		assert.Equal(t, want, classify(host), host)
 	}
-	for _, bad := range []string{"search google", "pay x y.example", "search a a.example\nsearch b a.example"} {
+	for _, bad := range []string{"search google", "pay x y.example", "search a a.example\nsearch b a.example", "search a =a.example\nsearch b =a.example"} {
 		_, err := parseReferrers(bad)
 		assert.Error(t, err, bad)
 	}
@@ -132,11 +165,11 @@ func TestReferrersAreKnown(t *testing.T) {
 func TestHostsAreASCII(t *testing.T) {
 	r := &http.Request{Host: "shop.example", URL: &url.URL{Path: "/"}, Header: http.Header{}}
 	for _, host := range []string{"%E2%80%AEmoc.elgoog", "a%C2%85b", strings.Repeat("\u023a", 100), "b\u00fccher.example", "a%20b.example", strings.Repeat("a", 300)} {
-		touch := (&Tracker{}).touchOf(r, r.URL, "https://"+host+"/x", time.Time{})
+		touch := (&Tracker{}).touchOf(r, r.URL, "https://"+host+"/x", time.Time{}, new(clips))
 		assert.True(t, touch.IsDirect(), "%q: %+v", host, touch)
 	}
 	for _, host := range []string{"xn--bcher-kva.example", "news.example:8443", "[2001:db8::1]", "a_b.example"} {
-		touch := (&Tracker{}).touchOf(r, r.URL, "https://"+host+"/x", time.Time{})
+		touch := (&Tracker{}).touchOf(r, r.URL, "https://"+host+"/x", time.Time{}, new(clips))
 		assert.Equal(t, "https://"+host+"/x", touch.Referrer)
 		assert.False(t, touch.campaign())
 	}
@@ -147,7 +180,7 @@ func TestNoNumberIsKept(t *testing.T) {
 	for _, value := range []string{"+4917012345678", "+49+170+1234567", "%2B4917012345678", "100%25-ann%252540example.com"} {
 		page := &url.URL{Path: "/", RawQuery: "utm_source=crm&utm_term=" + value}
 		r := &http.Request{Host: "shop.example", URL: page, Header: http.Header{}}
-		assert.Empty(t, (&Tracker{}).touchOf(r, page, "", time.Time{}).Term, value)
+		assert.Empty(t, (&Tracker{}).touchOf(r, page, "", time.Time{}, new(clips)).Term, value)
 	}
 }
 
@@ -159,7 +192,9 @@ func TestWhatIsPersonal(t *testing.T) {
 		"eyJhbGciOiJub25lIn0.e30.x", "Bearer eyJhbGciOiJub25lIn0", "/password/x.eyJhbGci", "t=eyJhbGci",
 		"5d41402abc4b2a76b9719d911017c592", "/reset/5d41402abc4b2a76b9719d911017c592/", "123e4567-e89b-42d3-a456-426614174000",
 		"sk_live_4eC39HqLyjWDarjtT1zdp7dc", "/reset/q83vEjRWeJq8Tz1kV7niQ4Rx", "x-Zk3Tq9LmW2bVx8Rj5YpN7c",
-		"+491701234567", "+49 170 123-4567", "0170-1234567", "/call/+491701234567", "+49+170+1234567",
+		"+491701234567", "+49 170 123-4567", "0170-1234567", "01701234567", "0170 1234567", "0170/1234567/01701234567", "00491701234567", "0049 170 1234567", "0044 20 7946 0000",
+		"0033612345678", "06 12 34 56 78", "0306406153", "036000291453", "0012345600013", "0-306-40615-3", "0-36000-291452", "+036000291452",
+		"mc_eid=abc", "/x;mc_eid=1", "a?_KX=b", "/p%3Fvero_id%3D7", "/call/+491701234567", "+49+170+1234567",
 		"user-123e4567-e89b-42d3-a456-426614174000", "123e4567-e89b-42d3-a456-426614174000-x", "/r/token_123e4567-e89b-42d3-a456-426614174000/x",
 		"100%-joe%2540example.com", "joe%@example.com", "joe%%40example.com", "@@joe@example.com", "@/joe@example.com",
 		"/reset/uW3zg-p7goY1Qx7Kd4sT3nZw", "YBq2_h7Zc9wK-Lm3Rt8Vx1Np5Js0Df4Ga6Qe2Ui7Ob",
@@ -167,7 +202,8 @@ func TestWhatIsPersonal(t *testing.T) {
 		assert.True(t, isPersonal(text), text)
 	}
 	for _, text := range []string{
-		"", "spring", "spring sale 2026", "SummerSale2026NewsletterGermany", "YouTube4KVideoAd2026", "black-friday-2026-newsletter-customers-de",
+		"", "spring", "spring sale 2026", "SummerSale2026NewsletterGermany", "YouTube4KVideoAd2026", "036000291452", "0306406152", "0-306-40615-2", "0 36000 29145 2", "00012345600012", "0036000291452", "00885909950805", "0001234567", "0743273567",
+		"/p/036000291452/lamp", "/01/09506000134352/10/A", "9780306406157", "080442957X", "mc_eid", "xmc_eid=1", "a=b", "black-friday-2026-newsletter-customers-de",
 		"20456789012-151234567890-678901234567", "120210512345678901-120210598765432101", "12021051234567890112021059876543210112", "701234567890", "0815",
 		"@shop", "/@shop/video", "sale@50", "100%", "teapot+kettle", "keyJumbo", "deadbeef", "a@b", "2026-11-25T21:00:00", "00:30",
 		"iPhone15Pro-iPhone16Pro", "Spring_Sale_2026-New_Lamps_For_You", "FW25-Q3-US-Lamps-A1-B2-Video", "DE_Search_Brand_Exact_2026_Q4-v2", "a@/b.c", "@@", "100%@",
@@ -206,6 +242,8 @@ func TestALongLinkIsNotLookedAt(t *testing.T) {
 // address, and the same from the same.
 func FuzzTouch(f *testing.F) {
 	f.Add("/x?utm_source=a&gclid=b", "https://www.google.com/search?q=x")
+	f.Add("/?a=1?utm_source=x;utm_medium=y&amp;UTM%5FCAMPAIGN=z&gclid=a%26b&gbraid=c%2B+d&ttclid=__CLICKID__&mc_eid=1", "https://www.google.com./")
+	f.Add("//evil.example/%3Futm_source%3Dnews%26gad_source=1&srsltid=x", "https://ru.example/"+strings.Repeat("%D0%BB", 90))
 	f.Add("/?utm_term=%40%00&utm_term=b", "https://ann:secret@news.example/ann@example.com")
 	f.Fuzz(func(t *testing.T, target, referrer string) {
 		page, err := url.Parse(target)
@@ -214,9 +252,13 @@ func FuzzTouch(f *testing.F) {
 		}
 		r := &http.Request{Host: "shop.example", URL: page, Header: http.Header{}}
 		tracker := &Tracker{ownHosts: []string{"pay.example"}}
-		got := tracker.touchOf(r, page, referrer, time.Time{})
+		got := tracker.touchOf(r, page, referrer, time.Time{}, new(clips))
 		for _, text := range got.texts() {
-			if len(*text) > maxTouchText || !utf8.ValidString(*text) || strings.ContainsAny(*text, "\x00\r\n") {
+			most := maxTouchText
+			if text == &got.Click {
+				most = maxClicks * (maxName + 1 + maxClickText + 1)
+			}
+			if len(*text) > most || !utf8.ValidString(*text) || strings.ContainsAny(*text, "\x00\r\n\u200e\u202e") {
 				t.Errorf("kept %q", *text)
 			}
 		}
@@ -228,10 +270,27 @@ func FuzzTouch(f *testing.F) {
 				t.Errorf("%q is kept", text)
 			}
 		}
-		if hasAddress(got.Click) || hasJWT(got.Click) {
-			t.Errorf("%q is kept", got.Click)
+		values, err := url.ParseQuery(got.Click)
+		if err != nil || len(values) > maxClicks {
+			t.Errorf("%q: %v", got.Click, err)
 		}
-		if got.IsDirect() != (got.Referrer == "" && got.Source == "" && !got.campaign()) || got != tracker.touchOf(r, page, referrer, time.Time{}) {
+		for name, id := range got.ClickIDs() {
+			if values.Get(name) != id || got.ClickID(name) != id || params[strings.ToLower(name)] < paramClick {
+				t.Errorf("%q: %s is %q", got.Click, name, id)
+			}
+			if namesSomebody(id) || isMacro(id) {
+				t.Errorf("%q is kept", id)
+			}
+		}
+		if got.Landing[0] != '/' || strings.HasPrefix(got.Landing, "//") || strings.HasPrefix(unescapeOnce(got.Landing), "//") || strings.HasPrefix(unescapeOnce(got.Landing), `/\`) {
+			t.Errorf("%q is another host", got.Landing)
+		}
+		for _, path := range []string{got.Landing, got.Referrer} {
+			if _, err := url.PathUnescape(path); err != nil {
+				t.Errorf("%q is cut within an escape: %v", path, err)
+			}
+		}
+		if got.IsDirect() != (got.Referrer == "" && got.Source == "" && !got.campaign()) || got != tracker.touchOf(r, page, referrer, time.Time{}, new(clips)) {
 			t.Errorf("%+v", got)
 		}
 		if _, authority, _ := strings.Cut(got.Referrer, "://"); strings.ContainsAny(strings.SplitN(authority, "/", 2)[0], "?#@") {

@@ -91,9 +91,15 @@ type Config struct {
 
 	// OwnHosts are further hosts of the site, their subdomains included, as
 	// "example.com": their pages are no referrers. The host of the request is one in
-	// any case, and so are the payment providers and logins that are known to
+	// any case, on whichever port, with and without www., and so are the payment providers and logins that are known to
 	// referrers.txt, where a visitor comes back from.
 	OwnHosts []string
+
+	// ClickIDs are further query parameters by which advertising platforms and affiliate
+	// networks mark a click, as "tduid", in the order in which you want them in Touch.Click,
+	// behind those that are known: see docs/orders.md. Names are matched in letters of any
+	// case. Those that name a person, as Mailchimp's mc_eid does, are an error.
+	ClickIDs []string
 
 	// BeaconPath is where the site serves Tracker.Beacon, as browsers see it. It
 	// begins and ends with a slash. Default "/revisit/".
@@ -173,6 +179,11 @@ func (c *Config) check() error {
 	for _, host := range c.OwnHosts {
 		if host == "" || host != strings.ToLower(host) || strings.ContainsAny(host, "/:*@ ") || host[0] == '.' {
 			fault("Config.OwnHosts has %q, want a host name in small letters, without port", host)
+		}
+	}
+	for _, name := range c.ClickIDs {
+		if wrong := checkClickID(name); wrong != "" {
+			fault("Config.ClickIDs has %q, %s", name, wrong)
 		}
 	}
 	strategies := leaves(c.Strategy)

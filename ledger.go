@@ -187,13 +187,13 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	// A tagged URL that is loaded again in the same visit is no new click, and one with
 	// a click identifier never is: from a bookmark, say, or a tab that was restored.
 	again := c.reload && r.hasTouch(&c.touch)
-	campaign := c.touch.campaign() && (begins || !c.touch.sameCampaign(&last)) && !r.hasClick(c.touch.Click) && !again
+	campaign := c.touch.campaign() && (begins || !c.touch.sameCampaign(&last)) && !r.hasClick(&c.touch) && !again
 	if c.seen = c.landing && !begins; c.seen {
 		// A page of this visit was counted. What is new is where it came from: the first
 		// page seemed to have been opened directly, as long as nobody was asked.
 		n := len(r.Touches)
 		switch direct := n > 0 && last.IsDirect() && !last.Time.Before(r.VisitStart); {
-		case direct && (campaign || c.touch.Referrer != "" && !again && !r.hasClick(c.touch.Click)):
+		case direct && (campaign || c.touch.Referrer != "" && !again && !r.hasClick(&c.touch)):
 			found := c.touch.clone()
 			found.Time = last.Time
 			r.Touches = append(slices.Clone(r.Touches[:n-1]), found)
@@ -210,7 +210,7 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	// A referrer counts where a visit begins: in the middle of one it is the
 	// way back from a payment page or a login. A direct hit is a touch only if
 	// nothing came before it.
-	referral := begins && c.touch.Referrer != "" && !r.hasClick(c.touch.Click) && !again
+	referral := begins && c.touch.Referrer != "" && !r.hasClick(&c.touch) && !again
 	if !c.touch.Time.IsZero() && (campaign || referral || r.LastHit.IsZero() && len(r.Touches) == 0) {
 		r.Touches = withTouch(r.Touches, c.touch)
 	}
@@ -219,9 +219,13 @@ func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	return true
 }
 
-// hasClick reports whether a click identifier was seen before.
-func (r *Record) hasClick(click string) bool {
-	return click != "" && slices.ContainsFunc(r.Touches, func(t Touch) bool { return t.Click == click })
+// hasClick reports whether a touch is a click that was seen before: it has a click
+// identifier of an earlier touch, and no other campaign beside it. With another one it is a
+// link that somebody has made from a copied one.
+func (r *Record) hasClick(t *Touch) bool {
+	return t.Click != "" && slices.ContainsFunc(r.Touches, func(u Touch) bool {
+		return u.sharesClick(t) && (t.isUntagged() || t.sameTags(&u))
+	})
 }
 
 // hasTouch reports whether there is a touch that came by the same way to the same page.

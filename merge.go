@@ -394,7 +394,7 @@ func (l *ledger) absorbed(root, alias Record) Record {
 
 	for _, t := range alias.Touches {
 		// What would have been no touch on the root is none now.
-		if t.campaign() && !sameClick(&root, &t) && !root.hasClick(t.Click) || !t.campaign() && t.Referrer != "" && !root.visiting(t.Time, l.visitGap) || len(root.Touches) == 0 {
+		if t.campaign() && !sameClick(&root, &t) && !root.hasClick(&t) || !t.campaign() && t.Referrer != "" && !root.visiting(t.Time, l.visitGap) || len(root.Touches) == 0 {
 			next.Touches = withTouch(next.Touches, t)
 		}
 	}

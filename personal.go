@@ -1,7 +1,6 @@
 package revisit
 
 import (
-	"strconv"
 	"strings"
 )
 
@@ -15,7 +14,7 @@ const maxPersonal = 4 * maxTouchText
 func isPersonal(s string) bool {
 	s = s[:min(len(s), maxPersonal)]
 	for range 4 {
-		if hasAddress(s) || hasJWT(s) || hasToken(s) || hasNumber(s) {
+		if hasAddress(s) || hasJWT(s) || hasToken(s) || hasNumber(s) || hasPersonalName(s) {
 			return true
 		}
 		again := unescapeOnce(s)
@@ -34,12 +33,10 @@ func unescapeOnce(s string) string {
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				b = append(b, byte(c))
-				i += 2
-				continue
-			}
+		if c, ok := escaped(s[i:]); ok {
+			b = append(b, c)
+			i += 2
+			continue
 		}
 		b = append(b, s[i])
 	}
@@ -207,7 +204,8 @@ func isUUID(s string) bool {
 }
 
 // hasNumber reports whether a part of s between slashes is a telephone number: with + or 0
-// before it, and 9 to 15 digits (ITU-T E.164) with what people put between.
+// before it, and 9 to 15 digits (ITU-T E.164) with what people put between. Numbers of
+// products are none.
 func hasNumber(s string) bool {
 	for part := range strings.SplitSeq(s, "/") {
 		part = strings.TrimSpace(part)
@@ -226,9 +224,100 @@ func hasNumber(s string) bool {
 		if part[0] == '0' {
 			digits++
 		}
-		if !other && 9 <= digits && digits <= 15 {
+		if !other && 9 <= digits && digits <= 15 && !isProduct(part) {
 			return true
 		}
 	}
 	return false
+}
+
+// isProduct reports whether a number that begins with 0 is one that products are named by,
+// as pages and feeds of shops have it: a GTIN of 12 digits (UPC-A), 13 (EAN) or 14, or an
+// ISBN-10, with the right check digit, in one piece or printed in four groups, as in
+// 0-306-40615-2 and 0 36000 29145 2. One of ten telephone numbers that have as many digits
+// looks the same, but for those that begin with an international prefix (00) and a country
+// code where GTINs have numbers that only the shop itself knows (GS1's prefixes 2, 4 and 5).
+// No telephone number begins with 000, after which a country code would begin with 0.
+func isProduct(s string) bool {
+	if strings.HasPrefix(s, "000") {
+		return true
+	}
+	var digits [14]byte
+	n, groups := 0, 1
+	for i := range len(s) {
+		switch c := s[i]; {
+		case isDigit(c):
+			if n == len(digits) {
+				return false
+			}
+			digits[n] = c - '0'
+			n++
+		case c == '-' || c == ' ':
+			groups++
+		default:
+			return false
+		}
+	}
+	if groups != 1 && (groups != 4 || isDigit(s[1]) || isDigit(s[len(s)-2])) {
+		return false // 0 and a check digit stand alone
+	}
+	switch {
+	case n == 14 && strings.HasPrefix(s, "00") && (s[2] == '2' || s[2] == '4' || s[2] == '5'):
+		return false
+	case n == 10:
+		sum := 0
+		for i, d := range digits[:n] {
+			sum += (10 - i) * int(d)
+		}
+		return sum%11 == 0
+	case n >= 12:
+		sum := 0
+		for i, d := range digits[:n] {
+			sum += int(d) * (1 + 2*((n-i+1)%2))
+		}
+		return sum%10 == 0
+	}
+	return false
+}
+
+// hasPersonalName reports whether s has a piece of a query in it that names somebody, as
+// mc_eid=....
+func hasPersonalName(s string) bool {
+	for end := 0; ; {
+		n := strings.IndexByte(s[end:], '=')
+		if n < 0 {
+			return false
+		}
+		end += n
+		begin := end
+		for begin > 0 && end-begin < maxName && (isAlphanumeric(s[begin-1]) || s[begin-1] == '_') {
+			begin--
+		}
+		if params[strings.ToLower(s[begin:end])] == paramPersonal {
+			return true
+		}
+		end++
+	}
+}
+
+// withoutPersonal returns an escaped path with an asterisk in the place of each segment that
+// has something of a person in it, "/" if that does not help: what is personal is not to
+// cost a shop the pages of its products.
+func withoutPersonal(path string) (clean string, personal bool) {
+	if !isPersonal(path) {
+		return path, false
+	}
+	if len(path) > maxPersonal { // more is not looked at; half a segment would hide what it is
+		path = path[:strings.LastIndexByte(path[:maxPersonal], '/')+1]
+	}
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if isPersonal(s) {
+			segments[i] = "*"
+		}
+	}
+	if clean = strings.Join(segments, "/"); clean == "" || isPersonal(clean) {
+		return "/", true
+	}
+	return clean, true
 }

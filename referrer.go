@@ -3,6 +3,7 @@ package revisit
 import (
 	_ "embed"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,8 +19,12 @@ type referrerKind struct{ medium, source string }
 // pass is the kind of hosts that a visitor comes back from.
 const pass = "pass"
 
-// referrers is referrers.txt by domain.
-var referrers = sync.OnceValue(func() map[string]referrerKind {
+// A referrerTable is referrers.txt.
+type referrerTable struct {
+	hosts, domains map[string]referrerKind // those with an equals sign before them, and the others
+}
+
+var referrers = sync.OnceValue(func() referrerTable {
 	all, err := parseReferrers(referrersText)
 	if err != nil {
 		panic("revisit: referrers.txt: " + err.Error()) // a test has seen that it is none
@@ -27,8 +32,8 @@ var referrers = sync.OnceValue(func() map[string]referrerKind {
 	return all
 })
 
-func parseReferrers(text string) (map[string]referrerKind, error) {
-	all := make(map[string]referrerKind)
+func parseReferrers(text string) (referrerTable, error) {
+	all := referrerTable{make(map[string]referrerKind), make(map[string]referrerKind)}
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -37,18 +42,22 @@ func parseReferrers(text string) (map[string]referrerKind, error) {
 			continue
 		}
 		if len(fields) < 3 {
-			return nil, fmt.Errorf("line %d: want a kind, a name and domains", n)
+			return all, fmt.Errorf("line %d: want a kind, a name and domains", n)
 		}
 		switch fields[0] {
 		case "search", "social", "mail", "ai", "referral", pass:
 		default:
-			return nil, fmt.Errorf("line %d: no such kind: %s", n, fields[0])
+			return all, fmt.Errorf("line %d: no such kind: %s", n, fields[0])
 		}
 		for _, domain := range fields[2:] {
-			if _, twice := all[domain]; twice {
-				return nil, fmt.Errorf("line %d: %s is there twice", n, domain)
+			in := all.domains
+			if host, ok := strings.CutPrefix(domain, "="); ok {
+				domain, in = host, all.hosts
 			}
-			all[domain] = referrerKind{fields[0], fields[1]}
+			if _, twice := in[domain]; twice {
+				return all, fmt.Errorf("line %d: %s is there twice", n, domain)
+			}
+			in[domain] = referrerKind{fields[0], fields[1]}
 		}
 	}
 	return all, nil
@@ -56,20 +65,34 @@ func parseReferrers(text string) (map[string]referrerKind, error) {
 
 // classify returns what kind of site a host is.
 func classify(host string) referrerKind {
+	kind, _ := lookUp(host)
+	return kind
+}
+
+// lookUp is classify, and reports whether the host is on the list.
+func lookUp(host string) (kind referrerKind, ok bool) {
 	all := referrers()
-	for domain := host; domain != ""; {
-		if kind, ok := all[domain]; ok {
-			return kind
-		}
-		_, parent, _ := strings.Cut(domain, ".")
-		if name, ok := withoutTopLevel(domain); ok {
-			if kind, ok := all[name+".*"]; ok {
-				return kind
-			}
-		}
-		domain = parent
+	if kind, ok = find(all.hosts, host); ok {
+		return kind, true
 	}
-	return referrerKind{"referral", host}
+	for domain := host; domain != ""; {
+		if kind, ok = find(all.domains, domain); ok {
+			return kind, true
+		}
+		_, domain, _ = strings.Cut(domain, ".")
+	}
+	return referrerKind{"referral", host}, false
+}
+
+// find looks a domain up, as it is and under whichever top-level domain.
+func find(in map[string]referrerKind, domain string) (kind referrerKind, ok bool) {
+	if kind, ok = in[domain]; ok {
+		return kind, true
+	}
+	if name, is := withoutTopLevel(domain); is {
+		kind, ok = in[name+".*"]
+	}
+	return kind, ok
 }
 
 // withoutTopLevel cuts the top-level domain off, as .de and .co.uk. Not ok if more
@@ -89,44 +112,79 @@ func withoutTopLevel(domain string) (name string, ok bool) {
 	return name, true
 }
 
-// externalReferrer returns the host and the page of a Referer on another site. The
-// query, the fragment and credentials are left out: they are somebody else's, and
+// externalReferrer returns the host and the page of a referrer on another site than that of
+// r. The query, the fragment and credentials are left out: they are somebody else's, and
 // personal more often than not.
-func externalReferrer(referer, own string, ownHosts []string) (host, page string, ok bool) {
-	if referer == "" {
+func (tr *Tracker) externalReferrer(r *http.Request, referrer string, left *clips) (host, page string, ok bool) {
+	if referrer == "" {
 		return "", "", false
 	}
 	// Most referrers are pages of this host: find that out without parsing.
-	rest, ok := strings.CutPrefix(referer, "https://")
+	rest, ok := strings.CutPrefix(referrer, "https://")
 	if !ok {
-		rest, ok = strings.CutPrefix(referer, "http://")
+		rest, ok = strings.CutPrefix(referrer, "http://")
 	}
-	if ok && strings.HasPrefix(rest, own) && (len(rest) == len(own) || rest[len(own)] == '/') {
+	if own := r.Host; ok && strings.HasPrefix(rest, own) && (len(rest) == len(own) || rest[len(own)] == '/') {
 		return "", "", false
 	}
-	if host, ok := appHost(referer); ok && classify(host).medium != "referral" { // others are no hosts
-		return host, "android-app://" + host + "/", true
+	if host, ok := appHost(referrer); ok {
+		if _, ok := lookUp(host); ok { // others are no hosts
+			return host, "android-app://" + host + "/", true
+		}
 	}
-	if len(referer) > maxReferrer {
+	if len(referrer) > maxReferrer {
+		left[clipLong]++
 		return "", "", false
 	}
-	u, err := url.Parse(referer)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.EqualFold(u.Host, own) {
+	u, err := url.Parse(referrer)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return "", "", false
 	}
-	host = strings.ToLower(u.Hostname())
-	if host == "" || len(u.Host) > maxHost || !isHost(u.Host) || isUnder(host, ownHosts) || strings.EqualFold(host, withoutPort(own)) {
+	host = strings.ToLower(withoutDot(u.Hostname()))
+	if host == "" || len(u.Host) > maxHost || !isHost(u.Host) || tr.isOwnPage(u, r) {
 		return "", "", false
 	}
-	path := u.EscapedPath()
-	if isPersonal(path) || isPersonal(u.Path) {
-		path = "/"
+	path, personal := withoutPersonal(u.EscapedPath())
+	if personal {
+		left[clipPersonal]++
 	}
-	page = clip(u.Scheme + "://" + strings.ToLower(u.Host) + path)
-	if i := strings.LastIndexByte(page, '%'); i > len(page)-3 && i >= 0 {
-		page = page[:i] // half an escape is none
+	return host, left.clip(u.Scheme + "://" + strings.ToLower(withoutDot(u.Host)) + path), true
+}
+
+// isOwnPage reports whether u is a page of the site that r is for: of its host on whichever
+// port, with and without www., or of one of Config.OwnHosts.
+func (tr *Tracker) isOwnPage(u *url.URL, r *http.Request) bool {
+	host := strings.ToLower(withoutDot(u.Hostname()))
+	if isUnder(host, tr.ownHosts) || strings.EqualFold(withoutWWW(host), withoutWWW(withoutDot(withoutPort(r.Host)))) {
+		return true
 	}
-	return host, page, true
+	// A proxy may hide the site's own host. What the browser says of the page that it comes
+	// from holds for what a page of the site tells of another one, too.
+	referer := headerValue(r.Header, "Referer")
+	if referer == "" || len(referer) > maxReferrer || headerValue(r.Header, "Sec-Fetch-Site") != "same-origin" {
+		return false
+	}
+	from, err := url.Parse(referer)
+	if err != nil || !isBehindProxy(from, r) || !strings.EqualFold(hostOf(from), hostOf(u)) {
+		return false
+	}
+	tr.warnOfHost()
+	return true
+}
+
+// warnOfHost says, now and then, that a proxy keeps the site's own host from it.
+func (tr *Tracker) warnOfHost() {
+	if times, ok := tr.stats.hosts.now(); ok {
+		tr.logger.Warn("revisit: requests have another Host than browsers have asked for: have the proxy pass it on; until then pixel.gif counts no page views, and joins no page",
+			"times", times)
+	}
+}
+
+func withoutWWW(host string) string {
+	if len(host) > 4 && strings.EqualFold(host[:4], "www.") {
+		return host[4:]
+	}
+	return host
 }
 
 // maxHost is how long the host of a referrer is at most, with its port: a name of the DNS

@@ -30,6 +30,14 @@ type Stats struct {
 	StoreErrors int64            // errors of the Store, conflicts and absence aside
 	Untold      int64            // calls of OnMerge that returned an error: they are made again
 	Dropped     map[string]int64 // changes that were not kept, by reason: "timeout", "busy", "store"; with FlushEvery "full" (too many sessions in hand) and "closed" (Close could not save them); of calls of OnHit "hook" (it is too slow)
+
+	// Clipped counts what links of page views said and was not kept, by reason: "long" (a
+	// text of over 256 bytes, a click identifier of over 1,024, what stands behind 8 KiB of
+	// query), "many" (a second value of the same name, a fifth click identifier, what stands
+	// behind 256 pairs or 32 values), "personal" (an address, a credential, a parameter that
+	// names somebody), "macro" (of a template that nobody has filled in) and "unreadable"
+	// (not UTF-8, or with control characters).
+	Clipped map[string]int64
 }
 
 // counters is Stats while it counts.
@@ -44,7 +52,9 @@ type counters struct {
 	names     []string // of the strategies, "link", "form" and "adopted"
 	returning []atomic.Int64
 
-	complaints, leaks, denials, proxied, hooks, adopts rare
+	clipped [clipKinds]atomic.Int64
+
+	complaints, leaks, denials, proxied, hooks, adopts, hosts rare
 }
 
 func newCounters(strategies []Strategy) *counters {
@@ -76,6 +86,10 @@ func (c *counters) snapshot() Stats {
 		Returning: make(map[string]int64, len(c.names)),
 		Dropped:   map[string]int64{"timeout": c.timeout.Load(), "busy": c.busy.Load(), "store": c.store.Load(), "full": c.full.Load(), "closed": c.closed.Load(), "hook": c.hook.Load()},
 		Untold:    c.untold.Load(),
+		Clipped:   make(map[string]int64, clipKinds),
+	}
+	for i, name := range clipNames {
+		s.Clipped[name] = c.clipped[i].Load()
 	}
 	for i, name := range c.names {
 		s.Returning[name] = c.returning[i].Load()
@@ -93,6 +107,15 @@ func (c *counters) drop(err error) {
 		c.timeout.Add(1)
 	default:
 		c.store.Add(1)
+	}
+}
+
+// clip counts what was left out of a link.
+func (c *counters) clip(left *clips) {
+	for i, n := range left {
+		if n > 0 {
+			c.clipped[i].Add(n)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type Tracker struct {
 	clientAddr func(*http.Request) netip.Addr // nil for Request.RemoteAddr
 
 	ownHosts   []string
+	clickIDs   map[string]clickName // of Config, by name in small letters
 	beaconPath string
 	beaconOn   atomic.Bool // Beacon was called
 }
@@ -85,6 +86,7 @@ func New(c Config) (*Tracker, error) {
 
 		clientAddr: c.ClientAddr,
 		ownHosts:   slices.Clone(c.OwnHosts),
+		clickIDs:   clickNames(c.ClickIDs),
 		beaconPath: c.BeaconPath,
 	}
 	t.close = sync.OnceValue(func() error {

@@ -37,6 +37,7 @@ type Visit struct {
 	freshening bool // the response is no whole one: see freshens
 	resent     bool // the handler was made to answer 200, so that a stored tag is replaced
 	tagging    bool // tags may ride on responses to requests of this kind
+	clipped    bool // what was left out of the link has been counted
 
 	notModified bool    // a held body is the one that the client has
 	content     content // of the response

@@ -73,6 +73,7 @@ func Observe(provider metric.MeterProvider, tracker *revisit.Tracker) (stop func
 	}
 	recognised := counter("revisit.requests.recognised", "Requests whose session was recognised, by strategy", "{request}")
 	dropped := counter("revisit.changes.dropped", "Changes that were not kept, by reason", "{change}")
+	clipped := counter("revisit.links.clipped", "What links said and was not kept, by reason", "{value}")
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -90,6 +91,9 @@ func Observe(provider metric.MeterProvider, tracker *revisit.Tracker) (stop func
 		}
 		for reason, times := range s.Dropped {
 			o.ObserveInt64(dropped, times, metric.WithAttributes(attributes("reason", reason)...))
+		}
+		for reason, times := range s.Clipped {
+			o.ObserveInt64(clipped, times, metric.WithAttributes(attributes("reason", reason)...))
 		}
 		return nil
 	}, all...)
