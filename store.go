@@ -120,18 +120,19 @@ func (r *Record) IsSession() bool {
 
 // A Touch is one way that led the visitor here: a landing page with the
 // campaign or the referrer behind it. The texts come from the client: escape
-// them wherever they are shown. Each has at most 256 bytes.
+// them wherever they are shown. Each has at most 256 bytes, Click at most four
+// identifiers of 1,024. docs/orders.md says how links are read.
 type Touch struct {
 	Time     time.Time
-	Landing  string // path of the page, without the query; "/" if a mail address or a credential is in it
+	Landing  string // path of the page as URLs have it, without the query; "*" for a segment with a mail address or a credential in it
 	Referrer string // scheme, host and path of the page before, if on another host
 	Source   string // utm_source, else the name of the referrer's site in referrers.txt, else its host
-	Medium   string // utm_medium, else what the referrer is: "search", "social", "mail", "ai" (an assistant), else "referral"
+	Medium   string // utm_medium, else "cpc" (Google says that an ad was clicked), "organic-shopping" (or a product of its free listings), else what the referrer is: "search", "social", "mail", "ai" (an assistant), else "referral"
 	Campaign string // utm_campaign
 	Term     string // utm_term
 	Content  string // utm_content
-	ID       string // utm_id
-	Click    string // the click identifier with its name, as in "gclid=Cj0KC..."
+	ID       string // utm_id, else gad_campaignid
+	Click    string // the click identifiers with their names, as a query: "gclid=Cj0KC...&gbraid=0AAA..."; see ClickID and ClickIDs
 }
 
 // A Value is what the application has attached to a session under a key.

@@ -18,6 +18,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -179,7 +180,7 @@ func full() revisit.Record {
 	touch := func(ago time.Duration, campaign string) revisit.Touch {
 		return revisit.Touch{
 			Time: at.Add(-ago), Landing: "/a b?%00é", Referrer: "https://example.com/x", Source: "s'\"\\", Medium: "\u2028",
-			Campaign: campaign, Term: "t", Content: "c", ID: "i", Click: "gclid=x",
+			Campaign: campaign, Term: "t", Content: "c", ID: "i", Click: "gclid=" + strings.Repeat("x", 1024) + "&gbraid=y%26z",
 		}
 	}
 	return revisit.Record{
