@@ -239,10 +239,10 @@ func isOwn(u *url.URL, r *http.Request) bool {
 
 // isBehindProxy reports whether u, the Referer of r, is of the origin of r though its host is
 // another one: the browser says that the page is of the origin that it asks, so the Host of r
-// is the work of a proxy. It is no word of whoever has made a link: browsers set Sec-Fetch-Site
-// themselves, and keep it over a redirect and a reload (seen in Chromium and Firefox). An
-// image is no proof: one that a style sheet asks for has the Referer of that, which may be
-// another site's, and Sec-Fetch-Site is still the page's.
+// is the work of a proxy. Browsers set Sec-Fetch-Site themselves, and it goes with the Referer:
+// the reload of a page that another site has led to repeats both (seen in Chromium and Firefox).
+// An image is no proof: one that a style sheet asks for has the Referer of that, which may be
+// another site's, while Sec-Fetch-Site is the page's.
 func isBehindProxy(u *url.URL, r *http.Request) bool {
 	return headerValue(r.Header, "Sec-Fetch-Site") == "same-origin" && headerValue(r.Header, "Sec-Fetch-Dest") != "image" &&
 		(u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && !isOwn(u, r)

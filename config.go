@@ -177,7 +177,7 @@ func (c *Config) check() error {
 		errs = append(errs, h.check())
 	}
 	for _, host := range c.OwnHosts {
-		if host == "" || host != strings.ToLower(host) || strings.ContainsAny(host, "/:*@ ") || host[0] == '.' {
+		if host == "" || host != strings.ToLower(host) || strings.ContainsAny(host, "/:*@ ") || host[0] == '.' || host[len(host)-1] == '.' {
 			fault("Config.OwnHosts has %q, want a host name in small letters, without port", host)
 		}
 	}

@@ -103,6 +103,13 @@ func TestOwnPagesAreNoReferrers(t *testing.T) {
 	}
 }
 
+func TestOwnHostsOfAConfig(t *testing.T) {
+	for _, bad := range []string{"", ".example.com", "example.com.", "Example.com", "example.com:443", "*.example.com", "https://example.com"} {
+		_, err := revisit.New(revisit.Config{Consent: grant(revisit.Restore), Keys: [][]byte{testKey}, OwnHosts: []string{bad}})
+		assert.ErrorContains(t, err, "Config.OwnHosts", bad)
+	}
+}
+
 // A proxy that does not pass the Host on makes no page of the site a referrer, where the
 // browser says whose it is; and the log says what is wrong, once a minute.
 func TestAProxyHidesTheHost(t *testing.T) {

@@ -333,4 +333,10 @@ func TestClickIDsOfAConfig(t *testing.T) {
 	for _, bad := range []string{"", "a b", "a=b", "a&b", "ü", strings.Repeat("a", 65), "mc_eid", "_KX", "vero_id", "mkt_tok", "utm_source", "UTM_ID", "gad_source", "srsltid"} {
 		assert.ErrorContains(t, c("tduid", bad), "Config.ClickIDs has "+strconv.Quote(bad))
 	}
+	for _, name := range personalNames {
+		assert.ErrorContains(t, c(strings.ToUpper(name)), "names a person", name)
+		got, left := read(&Tracker{clickIDs: clickNames([]string{name})}, "/?"+name+"=1&utm_term="+name+"%3D1", "")
+		assert.Equal(t, Touch{Landing: "/"}, got)
+		assert.Equal(t, map[string]int64{"personal": 2}, left, "not even where nobody has looked at the Config")
+	}
 }
