@@ -3,7 +3,6 @@ package proxies
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -30,6 +29,7 @@ type origin struct {
 	mu      sync.Mutex
 	version int
 	seen    map[string][]revisit.ID // by client: the sessions that it was
+	owners  map[revisit.ID]string   // the client that a session was first
 	via     map[string]string       // by client: how it was recognised the last time
 	host    string                  // of the last request
 }
@@ -64,7 +64,7 @@ var ways = []http.Header{
 
 // newOrigin serves the site, wrapped if there is a strategy. wrong stands outside of it.
 func newOrigin(t *testing.T, strategy revisit.Strategy, wrong func(http.Handler) http.Handler) *origin {
-	o := &origin{seen: make(map[string][]revisit.ID), via: make(map[string]string)}
+	o := &origin{seen: make(map[string][]revisit.ID), owners: make(map[revisit.ID]string), via: make(map[string]string)}
 	var h http.Handler = o
 	if strategy != nil {
 		tracker, err := revisit.New(revisit.Config{
@@ -113,6 +113,9 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains(o.seen[client], s.ID) {
 			o.seen[client] = append(o.seen[client], s.ID)
 		}
+		if _, ok := o.owners[s.ID]; !ok {
+			o.owners[s.ID] = client
+		}
 	}
 	o.mu.Unlock()
 
@@ -145,15 +148,12 @@ func (o *origin) recognised(client string) (via string, sessions int) {
 	return o.via[client], len(o.seen[client])
 }
 
-// owns reports whether a token is of a session that the client was.
+// owns reports whether a token is of a session that the client was first. That it was the
+// session at some time proves nothing: whoever sends somebody else's token is taken for them.
 func (o *origin) owns(client, token string) bool {
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) < 16 {
-		return false
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.Contains(o.seen[client], revisit.ID(b[:16]))
+	return o.owners[idOf(token)] == client
 }
 
 // A client is a browser's cache and cookies, as far as they matter here.

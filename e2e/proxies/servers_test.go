@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,6 +29,10 @@ type proxy struct {
 	cache   bool   // it keeps what may be kept
 	env     string // one more variable of the environment
 	negates bool   // it is here to show what happens without the setting: no tag comes back
+	strips  bool   // it asks the site without the client's conditions, but for those with a token
+	mixes   bool   // it takes variants for one another, and gives parts under status 200, whatever the handler is
+
+	forced time.Duration // how long it keeps what says nothing of that
 }
 
 const nginxFrame = `
@@ -75,10 +80,10 @@ var proxies = []proxy{
 		config: fmt.Sprintf(nginxFrame, "", "{{nginx}}"),
 	}, {
 		name: "nginx-cache", program: "nginx", args: []string{"-c", "DIR/config", "-e", "DIR/error.log"},
-		config: fmt.Sprintf(nginxFrame, "{{nginx-cache-map}}", "{{nginx-cache}}"), cache: true,
+		config: fmt.Sprintf(nginxFrame, "{{nginx-cache-map}}", "{{nginx-cache}}"), cache: true, strips: true,
 	}, {
 		name: "nginx-cache without the setting", program: "nginx", args: []string{"-c", "DIR/config", "-e", "DIR/error.log"},
-		config: fmt.Sprintf(nginxFrame, "", "proxy_pass http://127.0.0.1:8080; proxy_cache shop;"), cache: true, negates: true,
+		config: fmt.Sprintf(nginxFrame, "", "proxy_pass http://127.0.0.1:8080; proxy_cache shop;"), cache: true, strips: true, negates: true,
 	}, {
 		name: "apache", program: "apache2", args: []string{"-f", "DIR/config", "-DFOREGROUND"},
 		config: apacheFrame + "{{apache}}",
@@ -87,10 +92,10 @@ var proxies = []proxy{
 		config: apacheFrame + "{{apache-cache}}", cache: true,
 	}, {
 		name: "varnish", program: "varnishd", args: varnishArgs,
-		config: varnishFrame + "{{varnish}}", cache: true,
+		config: varnishFrame + "{{varnish}}", cache: true, strips: true,
 	}, {
 		name: "varnish without the setting", program: "varnishd", args: varnishArgs,
-		config: varnishFrame, cache: true, negates: true,
+		config: varnishFrame, cache: true, strips: true, negates: true,
 	}, {
 		name: "haproxy", program: "haproxy", args: []string{"-f", "DIR/config", "-db"}, cache: true,
 		config: "defaults\n mode http\n timeout client 30s\n timeout server 30s\n timeout connect 5s\n" +
@@ -99,7 +104,7 @@ var proxies = []proxy{
 		name: "caddy", program: "caddy", args: []string{"run", "--config", "DIR/config", "--adapter", "caddyfile"}, env: "HOME=DIR",
 		config: "{\n admin off\n auto_https off\n}\nhttp://:PORT {\n bind 127.0.0.1\n{{caddy}}\n}\n",
 	}, {
-		name: "squid", program: "squid", args: []string{"-N", "-f", "DIR/config"}, cache: true,
+		name: "squid", program: "squid", args: []string{"-N", "-f", "DIR/config"}, cache: true, mixes: true,
 		config: "{{squid}}\npid_filename DIR/pid\naccess_log none\ncache_log DIR/error.log\ncache_store_log none\ncoredump_dir DIR\n" +
 			"shutdown_lifetime 0 seconds\nnetdb_filename none\npinger_enable off\nvisible_hostname shop.example\n",
 	}, {
@@ -124,6 +129,17 @@ var blocks = sync.OnceValue(func() map[string]string {
 
 var placeholder = regexp.MustCompile(`\{\{([a-z-]+)\}\}`)
 
+// documentedIn puts the blocks of docs/deploy.md into a configuration.
+func documentedIn(config string) string {
+	return placeholder.ReplaceAllStringFunc(config, func(s string) string {
+		block, ok := blocks()[s[2:len(s)-2]]
+		if !ok {
+			panic("docs/deploy.md has no block " + s)
+		}
+		return block
+	})
+}
+
 // start starts the proxy in front of the server at origin, and returns its address.
 func (p proxy) start(t *testing.T, origin string) string {
 	t.Helper()
@@ -144,11 +160,7 @@ func (p proxy) start(t *testing.T, origin string) string {
 	listen := servers.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(listen)
 	_, originPort, _ := net.SplitHostPort(origin)
-	config := placeholder.ReplaceAllStringFunc(p.config, func(s string) string {
-		block, ok := blocks()[s[2:len(s)-2]]
-		require.True(t, ok, "docs/deploy.md has no block %s", s)
-		return block
-	})
+	config := documentedIn(p.config)
 	// What stands for the operator's own addresses in the documentation.
 	config = strings.NewReplacer(
 		"127.0.0.1:8080", origin, `"port" => 8080`, `"port" => `+originPort, "parent 8080", "parent "+originPort, "ORIGINPORT", originPort,
