@@ -3,12 +3,14 @@ package revisit_test
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -910,13 +912,18 @@ func TestIsBotOnLists(t *testing.T) {
 	for _, c := range []struct {
 		file    string
 		at, min float64
-	}{{"bots.txt", 1, 0.95}, {"browsers.txt", 0, 0.99}} {
+	}{{"bots.txt", 1, 0.95}, {"browsers.txt", 0, 1}, {"people.txt.gz", 0, 0.999}} {
 		file, err := os.Open("testdata/" + c.file)
 		require.NoError(t, err)
 		defer file.Close()
+		var list io.Reader = file
+		if strings.HasSuffix(c.file, ".gz") {
+			list, err = gzip.NewReader(file)
+			require.NoError(t, err)
+		}
 		all, right := 0, 0
 		names := make(map[string]bool) // without versions: a family of robots counts once
-		for lines := bufio.NewScanner(file); lines.Scan(); {
+		for lines := bufio.NewScanner(list); lines.Scan(); {
 			if strings.HasPrefix(lines.Text(), "# ") {
 				continue
 			}
@@ -935,9 +942,9 @@ func TestIsBotOnLists(t *testing.T) {
 				byName++
 			}
 		}
-		t.Logf("%s: %d of %d different names, %.1f %%", c.file, byName, len(names), 100*float64(byName)/float64(len(names)))
+		t.Logf("%s: %d of %d different names, %.2f %%", c.file, byName, len(names), 100*float64(byName)/float64(len(names)))
 		assert.GreaterOrEqual(t, float64(byName)/float64(len(names)), c.min, c.file)
-		t.Logf("%s: %d of %d, %.1f %%", c.file, right, all, 100*float64(right)/float64(all))
+		t.Logf("%s: %d of %d, %.2f %%", c.file, right, all, 100*float64(right)/float64(all))
 		require.Greater(t, all, 300)
 		assert.GreaterOrEqual(t, float64(right)/float64(all), c.min, c.file)
 	}
@@ -960,16 +967,81 @@ func TestWhoIsNoBot(t *testing.T) {
 	}
 }
 
+// A word of a robot's in a User-Agent is one where robots name themselves, as a word, and
+// with what else it says of what sent it.
+func TestWhereRobotsNameThemselves(t *testing.T) {
+	const (
+		phone    = "Mozilla/5.0 (Linux; Android 13; %s) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/123.0.0.0 Mobile Safari/537.36"
+		computer = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/123.0.0.0 Safari/537.36"
+	)
+	for model, is := range map[string]bool{
+		// Telephones, by the names of their models, makers, builds and systems.
+		"Tecno Camon i4": false, "M bot 54 Build/NRD90M": false, "IDbot553 Build/MRA58K": false, "ROBOT Build/1": false, "Cloud_M5_II": false, "HTC Butterfly 2 Build/MMB29M": false,
+		"reeder P13 Blue Max": false, "moto g(50) 5G Build/S1RSS32.38-20-7-11": false, "SGPT12 Build/TJS0166": false, "MediaPad 10 Link+ Build/HuaweiMediaPad": false, "Aqua Trend": false,
+		"GM Discovery II+": false, "XT1635-01 Build/NDNS26.118": false, "HMSCore 6.0.1.300.mirror": false, "Spider Scout": false, "de_DE@euro": false, "Sharp Crawler": false,
+		// Robots that pretend to be one.
+		"Pixel; Foobot/2.1": true, "Pixel; compatible; Foo": true, "Pixel; +https://foo.example": true, "Pixel; FooSpider/v1": true,
+	} {
+		agent := fmt.Sprintf(phone, model)
+		assert.Equal(t, is, isBot(agent), agent)
+	}
+	for tail, is := range map[string]bool{
+		// Apps and what is added to browsers, on a telephone and on a computer.
+		" LinkedIn/9.7": false, " SP-engine/2.16.0": false, " QRScanner/2.0": false, " DailymotionEmbedSDK 1.0": false, " PriceChecker/1 Preview/2": false, " SecureMonitor/3": false,
+		" Instagram 333.0.0.42.91 Android (31/12; 280dpi; cloud; spider; en_IR@calendar=gregorian)": false, " AtContent/100.5.4934.35": false, " Snapchat/12.89.0.40 (I2011; Android 13#eng.compil.20240430)": false,
+		" Googlebot": true, " Baiduspider": true, " FooCrawler 1": true, " (Applebot/0.1)": true, " Chrome-Lighthouse": true, " (compatible; AdsBot-Google)": true, " LinkedInBot": true, " foo www.foo.example": true,
+	} {
+		agent := fmt.Sprintf(phone, "K") + tail
+		assert.Equal(t, is, isBot(agent), agent)
+	}
+	for tail, is := range map[string]bool{
+		" CreativeCloud/4.8.1.435": false, " Secure/57.0.441.112": false, " Battle.net/1.5.0": false, " StumbleUpon/1.9": false, ",gzip(gfe) (via translate.google.com)": false, " Evernote Windows/303788 (en-US)": false,
+		" Safari(SonyEricsson)": false, " obsidian/1.11 Electron/39.5.1 PriceChecker/1": false, " me@home": false,
+		" PriceChecker/1": true, " StatusMonitor": true, " (NetShelter ContentScan)": true, " (IndeedBot 1.1)": true, " adbeat.com/policy": true, " sitebulb.com": true, " FeedRSS/2": true, " audit by foo@bar.example": true, " a@b.example": true,
+	} {
+		agent := computer + tail
+		assert.Equal(t, is, isBot(agent), agent)
+	}
+	for agent, is := range map[string]bool{
+		// Programs: the oldest telephones, native apps, and those that are neither.
+		"SonyEricssonW995/R1EA Profile/MIDP-2.1 Configuration/CLDC-1.1": false, "HTC Magic": false, "SAMSUNG-Android": false, "Shop/3.1 (Cloud Market) CFNetwork/1494.0.7 Darwin/23.4.0": false,
+		"UCWEB/2.0 (Java; U; MIDP-2.0; Nokia203/20.37) U2/1.0.0 UCMini/10.9.5.983 (SpeedMode; Proxy; Android 4.4.2) U2/1.0.0 Mobile": false, "com.apple.WebKit.Networking/13604.5.6 CFNetwork/893.13.1 Darwin/17.4.0": false,
+		"\"Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 5.1; .NET CLR 1.1.4322)\"": false, "Foo/1.0 (.NET CLR 1.1; .NET4.0C)": false,
+		"CloudCheck/1.0": true, "MarketEngine 2": true, "foo.com": true, "Foo/1.0 (me@home)": true, "WhatsApp/2.20.123 Android/9 Device/TECNO": true, "RSS2Mail/1": true, "Foo Bar": true,
+		// Those that say that they are compatible.
+		"Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1; Compatible; Version; Platform)": false, "Mozilla/5.0 (compatible; StaffsStudentImage; Windows NT 6.3; WOW64; Trident/7.0; rv:11.0) like Gecko": false,
+		"Mozilla/4.0 (compatible; Linux 2.6.22) NetFront/3.4 Kindle/2.0 (screen 600x800)": false, "Mozilla/4.0 (compatible;)": false, "Mozilla/4.0(compatible;MSIE 7.0;Windows NT 6.1;SV1;.NET CLR 1.0.3705)": false,
+		"Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.0; Trident/4.0;  Embedded Web Browser from: http://bsalsa.com/; SLCC1)": false,
+		"Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1) (compatible; Foo)":                                                   true, "Mozilla/5.0 (compatible;Foo/1.0)": true,
+	} {
+		assert.Equal(t, is, isBot(agent), agent)
+	}
+}
+
+func isBot(agent string) bool {
+	return revisit.IsBot(&http.Request{Header: http.Header{"User-Agent": {agent}}})
+}
+
 func FuzzIsBot(f *testing.F) {
 	f.Add(chrome)
 	f.Add("Googlebot/2.1")
+	f.Add("Mozilla/4.0 (compatible; MSIE 6.0; compatible; x")
+	f.Add("a@a.b@" + strings.Repeat("bot@", 100))
+	parts := strings.Fields("bot Bot spider Spider Crawler crawl scraper scan check Preview cloud Market rss feed Monitor robot css link seo news 7 53 Build .com @a")
 	f.Fuzz(func(t *testing.T, agent string) {
-		r := &http.Request{Header: http.Header{"User-Agent": {agent}}}
-		upper := &http.Request{Header: http.Header{"User-Agent": {agent + " (bot; a@b)"}}}
-		_ = revisit.IsBot(r)
+		_ = isBot(agent)
 		// Of one that is longer than any browser's, the end is not looked at.
-		if len(upper.UserAgent()) <= 1<<10 && !strings.HasSuffix(strings.ToLower(agent), "cu") && !revisit.IsBot(upper) {
-			t.Errorf("%q is no bot", upper.UserAgent())
+		const robot = " (compatible; Foobot/1.0; +http://foo.example)"
+		if len(agent+robot) <= 1<<10 && !isBot(agent+robot) {
+			t.Errorf("%q is no bot", agent+robot)
+		}
+		// A model is called what its maker likes, as long as it is no address and has no version.
+		var model strings.Builder
+		for _, c := range []byte(agent[:min(len(agent), 100)]) {
+			model.WriteString(parts[int(c)%len(parts)] + " _;-"[c>>6:][:1])
+		}
+		if person := "Mozilla/5.0 (Linux; Android 13; " + model.String() + ") Chrome/123.0.0.0 Safari/537.36"; isBot(person) {
+			t.Errorf("%q is a bot", person)
 		}
 	})
 }
