@@ -52,7 +52,7 @@ const maxUserAgent = 1 << 10
 // "Googlebot/2.1" and in "LinkedInBot".
 
 // robotNames betray a robot in every User-Agent: no telephone and no app is called that.
-var robotNames = newWords(
+var robotNames = []string{
 	// Where to ask about it.
 	"http://", "https://", "www.",
 	// Of searchers and previewers.
@@ -77,26 +77,26 @@ var robotNames = newWords(
 	"webzip", "webcollage", "webcopier", "larbin", "htdig", "yacy", "sysomos", "teoma", "page scorer", "sogou web", "fuzz faster", "firefox mutant", " daumoa", " daum/4", " daum 4", "rival iq", "criteo",
 	"marketing grader", "w3c-mobileok", "w3c_", "podcastaddict", "httpscheck", "%20extractor", " at gmail.", "alibaba.security", "silktide", "panopta", "websnap", "imgsizer", "webthumb", "webscreenie",
 	"wkhtmlto", "geziyor", "emailwolf", "snap url", "tiny tiny", "paypal ipn",
-)
+}
 
 // robotWords are parts of the names of robots. In a comment of a device they count only with
 // a version behind them: the model stands there, and "ID bot 53" is a telephone.
-var robotWords = newWords("bot ", "bots ", "robot ", " robot", "spider ", " spider", "crawler ", "crawlers ", " crawl", "crawling", " google-", "-google ", " scraper ", "scraper ", "scraping ")
+var robotWords = []string{"bot ", "bots ", "robot ", " robot", "spider ", " spider", "crawler ", "crawlers ", " crawl", "crawling", " google-", "-google ", " scraper ", "scraper ", "scraping "}
 
 // workWords say what robots do. They count for programs and for browsers on a computer, not
 // for devices: their apps scan and check and preview as well.
-var workWords = newWords(
+var workWords = []string{
 	" scan ", "scan ", "scanner ", "preview ", " preview", "fetcher ", " fetch ", "monitor ", "monitoring ", "monitors ", "validator ", " valid", "checker ", " check ", "check ", " linkcheck", "screenshot",
 	" thumbnail", "thumbnails ", "snippet", "lighthouse ", "synthetic", "webmaster", "archive ", "archives ", "archiver ", "extractor ", "inspector ", "insights ", "indexer ", "classifier ", " feed",
 	"feeds ", "podcast", "tester ", "mapper ", "mappercmd", "watcher ", "generator ", "capture ", "uptime", "pagespeed", " seo ", " audit", "audit ", "backlink", " rss ", "rss/", "analyzer ", " research",
 	"crawl", "collect", "extract", "harvest", "detect", "verif", "measure", " probe", "tracker ", "catalog", "classif", "grab ", "grabber ", "leech", "parser ", "metadata", " whois", " dns ", " ssl ",
 	"abuse", "sitemap", "unfurl", "vuln", "-ai", "ai/", "llm ", "openai", "status ", "alerts ", "notif", "compliance", "domain", "aggregat", " survey ", "resolver ", "observer ", "optimizer ", "semantic",
 	"wordpress", "security-", "securityscan",
-)
+}
 
 // programWords count for programs alone. Browsers, what is added to them, and apps have such
 // words in their names, too: "CreativeCloud/4.8", "SP-engine/2.16".
-var programWords = newWords(
+var programWords = []string{
 	// What robots are, and do.
 	" bot", "bot-", "spider", "scrap", " scan", "preview", "fetch", "feed ", " rss", "rss ", "monitor", "check", "archiv",
 	"valid", "index", "reader", "analy", "survey", "optimiz", "seo", " link", "link ", "links ", "audit", "watchagent",
@@ -117,11 +117,31 @@ var programWords = newWords(
 	"mastodon", "pleroma", "misskey", "sentry", "evernote", "scooter", "speedy", "tarantula", "voyager/", "holmes", "charlotte", "moreover", "trapit", "webmon", "flipboardproxy", "stumbleupon", "nibbler",
 	"readability", "mattermost", "disqus/", "stripe/", "asana/", " isup ", "safeweb", "googledocs", "googlesites", "scoop", "snoopy", "search", " news", "news ", "-agent/", "tracer", " robo", "intelligen",
 	" craw", "crwl", "b0t ", "plagia", "snapr", "shots ", "shooter", "skypeuri", "slack-", "discord", "telegram", "read-aloud", "jobs",
-)
+}
 
 // topLevels end the address of a site. A browser on a computer has none outside of its
 // comments, but for a version behind it: "Battle.net/1.5".
-var topLevels = newWords(".com ", ".org ", ".net ", ".eu/", ".io ", ".ru ", ".edu ")
+var topLevels = []string{".com ", ".org ", ".net ", ".eu/", ".io ", ".ru ", ".edu "}
+
+// botWords are all of these, each with what it is.
+var botWords = func() *words {
+	all := new(words)
+	all.add(robotName, robotNames)
+	all.add(robotWord, robotWords)
+	all.add(workWord, workWords)
+	all.add(programWord, programWords)
+	all.add(topLevel, topLevels)
+	return all
+}()
+
+const (
+	robotName = 1 << iota
+	robotWord
+	workWord
+	programWord
+	topLevel
+	mail
+)
 
 // notBots have one of the words in them all the same: makers of telephones and
 // televisions, apps that show pages, old browsers, text browsers, HTTP clients.
@@ -187,25 +207,24 @@ func isBot(userAgent string) bool {
 			i += len(name) - 1
 			continue
 		}
-		if robotNames.at(userAgent, i) > 0 {
-			return true
+		found := botWords.at(userAgent, i)
+		if userAgent[i] == '@' && isLetter(userAgent[i+1]) {
+			found = mail
 		}
-		name, work, other, topLevel := robotWords.at(userAgent, i), workWords.at(userAgent, i), programWords.at(userAgent, i), topLevels.at(userAgent, i)
-		mail := userAgent[i] == '@' && isLetter(userAgent[i+1])
-		if name+work+other+topLevel == 0 && !mail {
+		if found == 0 {
 			continue
 		}
 		if kind == 0 {
 			kind = kindOf(userAgent)
 		}
 		switch {
-		case kind == program:
+		case found&robotName != 0 || kind == program:
 			return true
-		case name > 0 && (kind == desktop || comment == 0 || hasVersion(userAgent[i+name:])):
+		case found&robotWord != 0 && (kind == desktop || comment == 0 || hasVersion(userAgent[i:])):
 			return true
-		case kind == desktop && (work > 0 || mail && isMail(userAgent, i)):
+		case kind == desktop && (found&workWord != 0 || found&mail != 0 && isMail(userAgent, i)):
 			return true
-		case kind == desktop && topLevel > 0 && comment == 0 && !hasVersion(userAgent[i+topLevel:]):
+		case kind == desktop && found&topLevel != 0 && comment == 0 && !hasVersion(userAgent[i:]):
 			return true
 		}
 	}
@@ -233,7 +252,7 @@ func isCompatible(userAgent string) bool {
 // botStarts are the beginnings of which something may come.
 var botStarts = func() (starts [len(words{})]bool) {
 	for i := range starts {
-		starts[i] = robotNames[i] != nil || robotWords[i] != nil || workWords[i] != nil || programWords[i] != nil || topLevels[i] != nil || notBots[i] != nil
+		starts[i] = botWords[i] != nil || notBots[i] != nil
 	}
 	for c := range byte(128) {
 		if isAlnum(c) {
@@ -249,17 +268,17 @@ func kindOf(userAgent string) int {
 	begin := strings.TrimLeft(userAgent, `"' `)
 	browser := hasPrefixFold(begin, "mozilla/") || hasPrefixFold(begin, "opera/")
 	for i := 0; i+1 < len(userAgent); i++ {
-		if deviceWords.at(userAgent, i) > 0 {
+		if deviceWords.at(userAgent, i) != 0 {
 			return device
 		}
-		if browser && engineWords.at(userAgent, i) > 0 {
+		if browser && engineWords.at(userAgent, i) != 0 {
 			kind = desktop
 		}
 	}
 	return kind
 }
 
-// hasVersion reports whether the name that s is the rest of has a version behind it.
+// hasVersion reports whether the name that s begins in has a version behind it.
 func hasVersion(s string) bool {
 	i := 0
 	for i < len(s) && (isAlnum(s[i]) || s[i] == '-' || s[i] == '_' || s[i] == '.') {
@@ -300,6 +319,7 @@ func isAlnum(c byte) bool { return isLetter(c) || '0' <= c && c <= '9' }
 type word struct {
 	text       string
 	begin, end bool
+	is         int
 }
 
 // words are found by five bits each of their first two characters.
@@ -307,12 +327,16 @@ type words [1 << 10][]word
 
 func newWords(all ...string) *words {
 	w := new(words)
+	w.add(1, all)
+	return w
+}
+
+func (w *words) add(is int, all []string) {
 	for _, text := range all {
 		trimmed := strings.Trim(text, " ")
 		i := wordIndex(trimmed)
-		w[i] = append(w[i], word{trimmed, text[0] == ' ', text[len(text)-1] == ' '})
+		w[i] = append(w[i], word{trimmed, text[0] == ' ', text[len(text)-1] == ' ', is})
 	}
-	return w
 }
 
 // prefix returns the word that s begins with, "" for none.
@@ -327,18 +351,14 @@ func (w *words) prefix(s string) string {
 	return ""
 }
 
-// at returns the length of the word that stands in s at i, 0 for none.
-func (w *words) at(s string, i int) int {
+// at returns what the words are that stand in s at i, 0 for none.
+func (w *words) at(s string, i int) (found int) {
 	for _, word := range w[wordIndex(s[i:])] {
-		if !hasPrefixFold(s[i:], word.text) {
-			continue
-		}
-		begins, ends := beginsWord(s, i), endsWord(s, i+len(word.text))
-		if (begins || !word.begin) && (ends || !word.end) {
-			return len(word.text)
+		if hasPrefixFold(s[i:], word.text) && (!word.begin || beginsWord(s, i)) && (!word.end || endsWord(s, i+len(word.text))) {
+			found |= word.is
 		}
 	}
-	return 0
+	return found
 }
 
 // beginsWord reports whether a word begins in s at i: "bot" is one in "LinkedInBot".
