@@ -996,7 +996,7 @@ func TestWhereRobotsNameThemselves(t *testing.T) {
 	}
 	for tail, is := range map[string]bool{
 		" CreativeCloud/4.8.1.435": false, " Secure/57.0.441.112": false, " Battle.net/1.5.0": false, " StumbleUpon/1.9": false, ",gzip(gfe) (via translate.google.com)": false, " Evernote Windows/303788 (en-US)": false,
-		" Safari(SonyEricsson)": false, " obsidian/1.11 Electron/39.5.1 PriceChecker/1": false, " me@home": false,
+		" Safari(SonyEricsson)": false, " Presearch/1.0": false, " Checkers/2": false, " obsidian/1.11 Electron/39.5.1 PriceChecker/1": false, " me@home": false,
 		" PriceChecker/1": true, " StatusMonitor": true, " (NetShelter ContentScan)": true, " (IndeedBot 1.1)": true, " adbeat.com/policy": true, " sitebulb.com": true, " FeedRSS/2": true, " audit by foo@bar.example": true, " a@b.example": true,
 	} {
 		agent := computer + tail
@@ -1007,7 +1007,7 @@ func TestWhereRobotsNameThemselves(t *testing.T) {
 		"SonyEricssonW995/R1EA Profile/MIDP-2.1 Configuration/CLDC-1.1": false, "HTC Magic": false, "SAMSUNG-Android": false, "Shop/3.1 (Cloud Market) CFNetwork/1494.0.7 Darwin/23.4.0": false,
 		"UCWEB/2.0 (Java; U; MIDP-2.0; Nokia203/20.37) U2/1.0.0 UCMini/10.9.5.983 (SpeedMode; Proxy; Android 4.4.2) U2/1.0.0 Mobile": false, "com.apple.WebKit.Networking/13604.5.6 CFNetwork/893.13.1 Darwin/17.4.0": false,
 		"\"Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 5.1; .NET CLR 1.1.4322)\"": false, "Foo/1.0 (.NET CLR 1.1; .NET4.0C)": false,
-		"CloudCheck/1.0": true, "MarketEngine 2": true, "foo.com": true, "Foo/1.0 (me@home)": true, "WhatsApp/2.20.123 Android/9 Device/TECNO": true, "RSS2Mail/1": true, "Foo Bar": true,
+		"VERSSED/1.0": false, "Camonix/1.0": false, "CloudCheck/1.0": true, "MarketEngine 2": true, "foo.com": true, "Foo/1.0 (me@home)": true, "WhatsApp/2.20.123 Android/9 Device/TECNO": true, "RSS2Mail/1": true, "Foo Bar": true,
 		// Those that say that they are compatible.
 		"Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1; Compatible; Version; Platform)": false, "Mozilla/5.0 (compatible; StaffsStudentImage; Windows NT 6.3; WOW64; Trident/7.0; rv:11.0) like Gecko": false,
 		"Mozilla/4.0 (compatible; Linux 2.6.22) NetFront/3.4 Kindle/2.0 (screen 600x800)": false, "Mozilla/4.0 (compatible;)": false, "Mozilla/4.0(compatible;MSIE 7.0;Windows NT 6.1;SV1;.NET CLR 1.0.3705)": false,
