@@ -922,7 +922,7 @@ func TestWhereTheBeaconIsMounted(t *testing.T) {
 	c := newBrowser(http.StripPrefix("/shop", shop))
 	assert.Equal(t, 200, c.get("/shop/revisit/pixel.gif", image).StatusCode)
 
-	for _, path := range []string{"revisit/", "/revisit", "/a//b/", "/a?b/", "/a b/"} {
+	for _, path := range []string{"revisit/", "/revisit", "/a//b/", "/a?b/", "/a b/", "/"} {
 		_, err := revisit.New(revisit.Config{Consent: grant(revisit.Deny), BeaconPath: path, Keys: [][]byte{testKey}})
 		assert.ErrorContains(t, err, "BeaconPath", path)
 	}

@@ -170,7 +170,9 @@ func (c *Config) check() error {
 	if c.Lifetime > maxLifetime {
 		fault("Config.Lifetime is %v, want %v or less", c.Lifetime, maxLifetime)
 	}
-	if p := c.BeaconPath; p != "" && (p[0] != '/' || p[len(p)-1] != '/' || strings.Contains(p, "//") || (&url.URL{Path: p}).String() != p) {
+	if p := c.BeaconPath; p == "/" {
+		fault("Config.BeaconPath is %q, and all that lies below it is the beacon's, which would be everything: want a path like %q", p, defaultBeaconPath)
+	} else if p != "" && (p[0] != '/' || p[len(p)-1] != '/' || strings.Contains(p, "//") || (&url.URL{Path: p}).String() != p) {
 		fault("Config.BeaconPath is %q, want a path like %q", p, defaultBeaconPath)
 	}
 	if h, ok := c.Strategy.(hybrid); ok {
