@@ -111,7 +111,7 @@
 // # Sessions
 //
 // A session is started by a request of a kind that may be a visitor's first: a
-// navigation, a fetch, or a GET without Fetch Metadata that does not ask for
+// navigation, a fetch by a page of this host, or a GET without Fetch Metadata that does not ask for
 // images or styles; and only if a strategy could carry its token on the answer:
 // a cookie rides on that of any navigation, else cookie and tag ride on a GET
 // without Range that is answered with a 200. It is kept for a day, and is a visitor only
@@ -120,8 +120,9 @@
 // that day, too, but has lost the touch that brought him. A session ends with
 // [Config].Lifetime, counted from its birth.
 //
-// A hit is a page view: a navigation that is no prefetch, or a request without
-// Fetch Metadata that may start a session. A visit ends with [Config].VisitGap
+// A hit is a page view: a navigation that is no prefetch, also one that a service worker
+// hands on. Without Fetch Metadata it is a GET that asks for a page, or says nothing of
+// what it wants; one that asks for JSON is none. A visit ends with [Config].VisitGap
 // without a hit, or where a campaign begins the next. A [Touch] is what led the
 // visitor here: a landing page with a campaign (utm_*), a click identifier
 // (gclid and its like) or a referrer on another host.

@@ -328,6 +328,8 @@ func TestWhatMints(t *testing.T) {
 		{"a frame on another site", []kind{framed}, false, 0},
 		{"an image on another site", []kind{embedded}, false, 0},
 		{"fetch from another site", []kind{metadata("cross-site", "cors", "empty")}, false, 0},
+		{"fetch from another host of the site", []kind{metadata("same-site", "cors", "empty")}, false, 0},
+		{"a picture that a service worker hands on", []kind{metadata("same-origin", "no-cors", "empty")}, false, 0},
 		{"a websocket", []kind{metadata("same-origin", "websocket", "empty")}, false, 0},
 		{"a prefetch", []kind{typed, header("Sec-Purpose", "prefetch")}, false, 0},
 		{"a prerender", []kind{typed, header("Sec-Purpose", "prefetch;prerender")}, false, 0},

@@ -28,6 +28,7 @@ type Visit struct {
 	mayMint    bool // of a kind that starts sessions
 	foreign    bool // a subresource of another site's page: never read nor answered with a token
 	linkable   bool // of a kind whose response can have a link ticket
+	byWorker   bool // a service worker hands the page on to its browser
 	bot        bool // Config.Bot says so
 	weak       bool // the session was found, or started, by its likeness alone: nothing of it goes into a carrier
 	unsettled  bool // whether the claims are one session is not known yet, so the carriers stay as they are
@@ -321,16 +322,19 @@ func (v *Visit) classify() {
 	h := v.request.Header
 	mode, dest := headerValue(h, "Sec-Fetch-Mode"), headerValue(h, "Sec-Fetch-Dest")
 	if site := headerValue(h, "Sec-Fetch-Site"); mode == "" && dest == "" && site == "" {
-		v.mayMint = v.request.Method == http.MethodGet && !wantsAsset(h["Accept"])
-		v.hit = v.mayMint
-		// What begins with it is what browsers send for a page, and nothing else is.
-		v.navigation = v.mayMint && strings.HasPrefix(headerValue(h, "Accept"), "text/html")
+		v.classifyByAccept()
 	} else {
-		page := mode == "navigate" && (dest == "document" || dest == "")
+		forwarded := isForwarded(h, site, mode, dest)
+		page := mode == "navigate" && (dest == "document" || dest == "") || forwarded
 		v.foreign = site == "cross-site" && !page
-		v.navigation = mode == "navigate" && !v.foreign
+		v.navigation = (mode == "navigate" || forwarded) && !v.foreign
 		v.hit = page
-		v.mayMint = v.navigation || (dest == "empty" || dest == "") && mode != "websocket" && !v.foreign
+		v.byWorker = forwarded || page && headerValue(h, "Service-Worker-Navigation-Preload") != ""
+		// A page on another host of the site asks without cookies, unless it was told to send
+		// them, so that there is none means nothing. Nor does a picture that a service worker
+		// hands on: for the server that is a fetch without CORS.
+		fetch := (dest == "empty" || dest == "") && mode != "websocket" && mode != "no-cors" && site != "same-site" && !v.foreign
+		v.mayMint = v.navigation || fetch
 		// The way back from a payment page can be a POST from another site, which
 		// comes without SameSite=Lax cookies. That there is none means nothing, and
 		// a new one would take the place of the visitor's.
@@ -344,6 +348,9 @@ func (v *Visit) classify() {
 	switch v.kind {
 	case kindPage:
 		v.linkable = v.mayMint && v.request.Method == http.MethodGet && v.tracker.beaconOn.Load()
+		if v.hit && v.byWorker && v.permission >= Recognise {
+			v.Hook() // for sendSeen
+		}
 	case kindAnchor:
 		v.classifyAnchor()
 	case kindForget:
@@ -351,36 +358,97 @@ func (v *Visit) classify() {
 	}
 }
 
-// isPrefetch reports whether the browser fetches what nobody has asked for yet.
-// Firefox once sent X-Moz, older Chromes Purpose.
+// isForwarded reports whether a service worker hands a navigation on, by
+// fetch(event.request). For the server it is for nothing in particular then, and in
+// Firefox no navigation either, and always of this origin (measured in Chromium 156 and
+// Firefox 153; both leave what only navigations have: Accept, and the wish for https).
+// No page of another site can make such a request but by a navigation: a Request of mode
+// "navigate" cannot be made by script, and one of mode "same-origin" does not leave the
+// origin (Fetch standard, section 5.4). A frame is handed on in the same way, and taken
+// for a page.
+func isForwarded(h http.Header, site, mode, dest string) bool {
+	if dest != "empty" {
+		return false
+	}
+	return mode == "navigate" || mode == "same-origin" && site == "same-origin" &&
+		headerValue(h, "Upgrade-Insecure-Requests") == "1" && strings.HasPrefix(headerValue(h, "Accept"), "text/html")
+}
+
+// classifyByAccept is for clients without Fetch Metadata. What browsers send for a page
+// begins with text/html, and what is asked for otherwise is no page view: an API's
+// client, say, or a page that polls. Who says nothing, or that anything is welcome, is
+// taken at his word, save a browser, whose script says that.
+func (v *Visit) classifyByAccept() {
+	h := v.request.Header
+	want := wants(h["Accept"])
+	origin := headerValue(h, "Origin")
+	v.mayMint = v.request.Method == http.MethodGet && want != wantsAsset && (origin == "" || isSameOrigin(v.request))
+	v.navigation = v.mayMint && strings.HasPrefix(headerValue(h, "Accept"), "text/html")
+	byScript := origin != "" || headerValue(h, "Referer") != "" || strings.HasPrefix(headerValue(h, "User-Agent"), "Mozilla/")
+	v.hit = v.mayMint && (want == wantsPage || want == wantsAnything && (len(h["Accept"]) == 0 || !byScript))
+}
+
+// isPrefetch reports whether nobody has asked for what the browser fetches yet, or sees
+// no more of it than a picture. Other fields than Sec-Purpose are what browsers sent
+// before it (Firefox X-Moz, Chrome and Safari Purpose, and X-Purpose for a preview),
+// what apps send (Facebook's) and what scripts do, which cannot set Sec-Purpose (Turbo's).
 func isPrefetch(h http.Header) bool {
 	if _, ok := h["Sec-Purpose"]; ok {
 		return true
 	}
-	return headerValue(h, "Purpose") == "prefetch" || headerValue(h, "X-Moz") == "prefetch"
+	for _, name := range [...]string{"Purpose", "X-Purpose", "X-Sec-Purpose", "X-Moz"} {
+		value := headerValue(h, name)
+		if value == "" || len(value) > 64 {
+			continue
+		}
+		value = strings.ToLower(value)
+		for _, word := range [...]string{"prefetch", "preview", "prerender"} {
+			if strings.Contains(value, word) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
-// wantsAsset reports whether Accept asks for images, styles, fonts or media
-// only. Browsers put */* at the end of such a list, which says nothing.
-func wantsAsset(lines []string) bool {
-	asset := false
+// What a client says that it wants.
+type wanted int8
+
+const (
+	wantsAnything wanted = iota
+	wantsPage
+	wantsAsset // images, styles, fonts or media only
+	wantsData  // JSON, events, or anything else that is no page
+)
+
+// wants returns what Accept asks for. Browsers put */* at the end of such a list, which
+// says nothing; none asks for JSON where it goes to a page.
+func wants(lines []string) wanted {
+	want := wantsAnything
 	for _, line := range lines {
 		for line != "" {
 			var item string
 			item, line, _ = strings.Cut(line, ",")
 			kind, _, _ := strings.Cut(item, ";")
-			switch kind = strings.ToLower(strings.TrimSpace(kind)); {
+			switch kind = strings.ToLower(trimSpace(kind)); {
 			case kind == "", kind == "*/*":
+			case strings.HasSuffix(kind, "/json"), strings.HasSuffix(kind, "+json"), kind == "text/event-stream":
+				return wantsData
+			case kind == "text/html", kind == "application/xhtml+xml", kind == "text/*":
+				want = wantsPage
+			case want == wantsPage:
 			case kind == "text/css",
 				strings.HasPrefix(kind, "image/"), strings.HasPrefix(kind, "font/"),
 				strings.HasPrefix(kind, "audio/"), strings.HasPrefix(kind, "video/"):
-				asset = true
+				if want == wantsAnything {
+					want = wantsAsset
+				}
 			default:
-				return false
+				want = wantsData
 			}
 		}
 	}
-	return asset
+	return want
 }
 
 // claims returns the sessions that the request speaks for, the one of the most
