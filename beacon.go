@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,12 +27,15 @@ const defaultBeaconPath = "/revisit/"
 //   - pixel.gif, the anchor: a transparent image of one pixel. On pages that are
 //     not wrapped (static ones, or those of a CDN) an <img> of it counts the page
 //     view: that of its Referer, which must be of this origin.
+//   - anchor, the same for script on pages that a service worker controls, which may
+//     keep pictures for itself. The two are joined.
 //   - revisit.js, which [Tag] includes, and pages that are not wrapped can:
 //     <script src="/revisit/revisit.js" async></script>. It tells the anchor which
 //     session the page belongs to. It counts the page views that no wrapped
-//     handler has seen: pages that are not wrapped, route changes of
-//     single-page applications (pushState, popstate, hash), pages that the browser
-//     had put aside. Its only global is the function revisit: call it when consent
+//     handler has counted: pages that are not wrapped, route changes of
+//     single-page applications (pushState, popstate, hash, the Navigation API), pages
+//     that the browser had put aside or a service worker has answered, and pages
+//     without a carrier under [ETag] alone. Its only global is the function revisit: call it when consent
 //     was given without another page being loaded, and the landing page and its
 //     referrer are reported.
 //   - link/…, the frame of [NoScript].
@@ -67,7 +72,7 @@ func (b *beacon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	dir, name := path.Split(r.URL.Path)
 	switch {
-	case name == "pixel.gif":
+	case name == "pixel.gif", name == "anchor":
 		only(b.anchor, http.MethodGet, http.MethodHead).ServeHTTP(w, r)
 	case name == "revisit.js":
 		only(http.HandlerFunc(serveScript), http.MethodGet, http.MethodHead).ServeHTTP(w, r)
@@ -101,6 +106,16 @@ const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x
 type told struct {
 	links          []ticket
 	page, referrer string // of a page view; the page may be unknown
+
+	// The page was loaded again, or gone back to: nobody has clicked.
+	again bool
+	// A handler has counted the page view, asked for that long ago at the most. All
+	// that is new is whether somebody has clicked.
+	counted bool
+	age     time.Duration
+	// The page is a copy that a service worker has kept, which may have asked for a newer
+	// one meanwhile: the view is one unless another was counted since then.
+	stale bool
 }
 
 func (t *Tracker) serveAnchor(w http.ResponseWriter, r *http.Request) {
@@ -113,6 +128,15 @@ func (t *Tracker) serveAnchor(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "image/gif")
 	h.Set("Cache-Control", "private, no-cache")
 	h.Set("Etag", `"1"`)
+	if path.Base(r.URL.Path) == "anchor" {
+		// The script is to tell it of the other one, unless a cookie is the same for both;
+		// and on the next pages, too, because this one may be left at once. A header of the
+		// 304 takes the place of the one that the browser has stored, so it is always there.
+		h.Set(headerAnchor, "known")
+		if v.session.tracker != nil && !v.isPortable() && v.now.Sub(v.session.Created()) < linkLife {
+			h.Set(headerAnchor, "new")
+		}
+	}
 	if v.session.tracker != nil && !v.isStored() {
 		// Nothing here ever changes, so the 200 that a token can ride on would never
 		// come for a browser that has the image without one.
@@ -123,7 +147,19 @@ func (t *Tracker) serveAnchor(w http.ResponseWriter, r *http.Request) {
 }
 
 //go:embed revisit.js
-var script string
+var source string
+
+// script is what is sent: the source without its comments and indentation.
+var script = func() string {
+	var b strings.Builder
+	for line := range strings.Lines(source) {
+		line, _, _ = strings.Cut(strings.TrimSpace(line), " // ")
+		if line != "" && !strings.HasPrefix(line, "// ") {
+			b.WriteString(line + "\n")
+		}
+	}
+	return b.String()
+}()
 
 // scriptVersion is of the content, so that a page's script may be kept for ever.
 var scriptVersion = func() string {
@@ -288,12 +324,21 @@ func withoutDot(host string) string {
 const (
 	headerLink     = "Revisit-Link"     // link tickets, separated by commas
 	headerPage     = "Revisit-Page"     // a page view: path, query and fragment of the page
-	headerLanding  = "Revisit-Landing"  // the same of a visit that began before consent
-	headerReferrer = "Revisit-Referrer" // of either
+	headerLanding  = "Revisit-Landing"  // the same of a visit that began before consent, or of a campaign in the fragment
+	headerAgain    = "Revisit-Again"    // the same of a page that a handler has counted, and that was loaded again or gone back to
+	headerReferrer = "Revisit-Referrer" // of any of them
+	headerLoad     = "Revisit-Load"     // how the page was loaded: see tellLoad
+	headerAnchor   = "Revisit-Anchor"   // asks one anchor for a link that is for the other; of an answer: whether the anchor is new
 )
 
-// maxLinks is how many tickets one request for the anchor may have.
-const maxLinks = 16
+const (
+	// maxLinks is how many tickets of one request for the anchor are looked at.
+	maxLinks = 16
+	// maxLinkText is how long the list of them may be.
+	maxLinkText = maxLinks * (ticketLen + len(", "))
+	// maxLoadText is how much of headerLoad is looked at.
+	maxLoadText = 64
+)
 
 // classifyAnchor decides what a request for the anchor is good for. It must be
 // one of a page of this origin, for an image or by fetch. Otherwise any site
@@ -301,27 +346,24 @@ const maxLinks = 16
 func (v *Visit) classifyAnchor() {
 	r := v.request
 	h := r.Header
-	site, dest := headerValue(h, "Sec-Fetch-Site"), headerValue(h, "Sec-Fetch-Dest")
+	site, mode, dest := headerValue(h, "Sec-Fetch-Site"), headerValue(h, "Sec-Fetch-Mode"), headerValue(h, "Sec-Fetch-Dest")
+	goes := v.navigation || mode == "navigate"
 	v.navigation, v.hit, v.mayMint, v.linkable = false, false, false, false
-	if !isSameOrigin(r) || site != "" && dest != "image" && dest != "empty" {
+	if goes || !isSameOrigin(r) || site != "" && dest != "image" && dest != "empty" {
 		v.foreign = true
 		return
 	}
 	v.mayMint = r.Method == http.MethodGet && !isPrefetch(h)
 	v.told = &told{}
-	if dest != "image" {
-		for line := headerValue(h, headerLink); line != "" && len(v.told.links) < maxLinks; {
-			var text string
-			text, line = cutMember(line)
-			t, ok := v.openTicket(viaLink, text)
-			age := v.now.Unix() - int64(t.issued)
-			if ok && -60 <= age && age <= int64(linkLife/time.Second) {
-				v.told.links = append(v.told.links, t)
-			}
-		}
-		told := v.tellView(headerPage, false)
-		told = v.tellView(headerLanding, true) || told
-		if dest != "" || told || headerValue(h, headerLink) != "" {
+	// A picture that a service worker hands on is for nothing any more, but script that
+	// can send these fields asks with CORS.
+	if dest != "image" && mode != "no-cors" {
+		v.tellLinks(headerValue(h, headerLink))
+		v.linkable = v.mayMint && headerValue(h, headerAnchor) != ""
+		told := v.tellView(headerPage)
+		told = v.tellView(headerLanding) || told
+		told = v.tellView(headerAgain) || told
+		if dest != "" || told || v.linkable || headerValue(h, headerLink) != "" {
 			return
 		}
 	}
@@ -344,17 +386,100 @@ func (v *Visit) classifyAnchor() {
 	v.told.page, v.hit = u.RequestURI(), v.mayMint
 }
 
+// tellLinks takes link tickets from the script's list of them. Each member costs a MAC
+// at the most, so it is the members that are counted, whatever they are worth.
+func (v *Visit) tellLinks(list string) {
+	if len(list) > maxLinkText {
+		v.tracker.stats.forged.Add(1)
+		return
+	}
+	for n := 0; list != "" && n < maxLinks; n++ {
+		var text string
+		text, list, _ = strings.Cut(list, ",")
+		t, ok := v.openTicket(viaLink, trimSpace(text))
+		age := v.now.Unix() - int64(t.issued)
+		if ok && -60 <= age && age <= int64(linkLife/time.Second) {
+			v.told.links = append(v.told.links, t)
+		}
+	}
+}
+
 // tellView takes a page view from a header field of the script's, if it is there,
 // and reports that.
-func (v *Visit) tellView(name string, landing bool) (told bool) {
+func (v *Visit) tellView(name string) (told bool) {
 	page := headerValue(v.request.Header, name)
 	if page == "" {
 		return false
 	}
 	path, _, _ := strings.Cut(page, "#")
 	if _, err := url.ParseRequestURI(path); err == nil && len(page) <= maxReferrer && page[0] == '/' && !strings.HasPrefix(page, "//") {
-		v.told.page, v.told.referrer, v.landing = page, headerValue(v.request.Header, headerReferrer), landing
-		v.hit = v.mayMint
+		v.told.page, v.told.referrer, v.landing = page, headerValue(v.request.Header, headerReferrer), name == headerLanding
+		seen := v.tellLoad(headerValue(v.request.Header, headerLoad))
+		v.told.counted = name == headerAgain || name == headerPage && seen
+		v.hit = v.mayMint && !v.told.counted
 	}
 	return true
+}
+
+// tellLoad takes from the script how the page was loaded, and reports whether the server
+// has counted just that:
+//
+//	Revisit-Load: again,age=1200,seen=1764264000123
+//
+// Again is a reload or a way back; age is how many milliseconds ago, and more, the browser
+// has asked for the page; seen is when the server has counted it, by the word that came
+// with it (see sendSeen), which is an old one if the page comes out of a service worker's
+// store.
+func (v *Visit) tellLoad(text string) (seen bool) {
+	if len(text) > maxLoadText {
+		return false
+	}
+	var age, at int64
+	for word := range strings.SplitSeq(text, ",") {
+		name, value, _ := strings.Cut(word, "=")
+		switch name {
+		case "again":
+			v.told.again = true
+		case "age":
+			age, _ = strconv.ParseInt(value, 10, 64)
+		case "seen":
+			at, _ = strconv.ParseInt(value, 10, 64)
+		}
+	}
+	v.told.age = time.Duration(min(max(age, 0), maxPageAge.Milliseconds())) * time.Millisecond
+	seen = at > 0 && v.now.UnixMilli()-at <= (v.told.age+reportDelay).Milliseconds()
+	v.told.stale = at > 0 && !seen
+	return seen
+}
+
+// takesBack reports whether the request does no more than to say that a page view, which
+// was counted, was no click.
+func (v *Visit) takesBack() bool { return v.told != nil && v.told.counted && v.told.again }
+
+// isPlain reports whether the request may do no more than count a page view, or nothing.
+func (v *Visit) isPlain() bool {
+	return !v.landing && (v.told == nil || !v.told.stale && !v.takesBack())
+}
+
+const (
+	// maxPageAge is how long after a page was asked for its view can be taken for seen.
+	maxPageAge = time.Hour
+	// reportDelay is how long the script's report may be on its way, in excess of what
+	// the page was.
+	reportDelay = time.Second
+)
+
+// sendSeen tells the page's script that the page view was counted, where it cannot know
+// that otherwise: behind a service worker, which may answer with what it has kept, and
+// where a page without a link is one that has no session (see Tag). It is no token, and
+// the time in it says which copy of a page it came with.
+//
+//	Server-Timing: rvs;dur=<Unix milliseconds>
+func (v *Visit) sendSeen(h http.Header, status int) {
+	if status == http.StatusPartialContent {
+		return
+	}
+	if v.hit && v.session.isSaved() && v.tracker.beaconOn.Load() && (v.byWorker || v.tracker.tagsAlone && cachingOf(h).carries()) {
+		h["Server-Timing"] = append(slices.Clip(h["Server-Timing"]), "rvs;dur="+strconv.FormatInt(v.now.UnixMilli(), 10))
+	}
 }

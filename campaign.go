@@ -44,9 +44,14 @@ func (v *Visit) readTouch(left *clips) Touch {
 	if err != nil {
 		return Touch{Time: v.now}
 	}
+	// A single-page application may have its routes in the fragment, and their campaigns.
+	route, more, _ := strings.Cut(fragment, "?")
+	isRoute := strings.HasPrefix(route, "/") || strings.HasPrefix(route, "!/")
+	if isRoute && more != "" {
+		page.RawQuery += "&" + more
+	}
 	t := v.tracker.touchOf(r, page, v.told.referrer, v.now, left)
-	// A single-page application may have its routes in the fragment.
-	if route, _, _ := strings.Cut(fragment, "?"); strings.HasPrefix(route, "/") || strings.HasPrefix(route, "!/") {
+	if isRoute {
 		if text, ok := readable(unescapeOnce(route)); ok {
 			clean, personal := withoutPersonal(text)
 			if personal {
@@ -78,18 +83,28 @@ func (v *Visit) isCampaign() bool {
 	return t.campaign()
 }
 
-// reloads reports whether the browser loads once more what it shows, because somebody has
-// asked for that: then it says in the request that what it has stored is not good enough
-// (Chromium and Firefox do; a link, a bookmark and the address bar leave it out).
+// reloads reports whether the browser loads once more what it shows, or has shown: then
+// the URL is no click. Chromium says in the request that what it has stored is not good
+// enough, and Firefox that nobody has clicked or typed (nor opened it from a mail): Firefox
+// sends Sec-Fetch-User otherwise. WebKit says neither. (Measured: docs/recognition.md.)
+// For what no handler has seen, the script says it.
 func (v *Visit) reloads() bool {
 	if v.kind != kindPage {
-		return false
+		return v.told != nil && v.told.again
 	}
-	switch headerValue(v.request.Header, "Cache-Control") {
+	h := v.request.Header
+	switch headerValue(h, "Cache-Control") {
 	case "max-age=0", "no-cache":
 		return true
 	}
-	return false
+	return headerValue(h, "Sec-Fetch-Dest") == "document" && headerValue(h, "Sec-Fetch-User") == "" && !v.byWorker &&
+		strings.Contains(headerValue(h, "User-Agent"), " Firefox/")
+}
+
+// isLed reports whether a page of another host has led here.
+func (v *Visit) isLed() bool {
+	site := headerValue(v.request.Header, "Sec-Fetch-Site")
+	return v.kind == kindPage && (site == "cross-site" || site == "same-site")
 }
 
 // touchOf returns what a page and its referrer say, at the host of r. It counts in left what

@@ -251,13 +251,19 @@ func (v *Visit) destination() content {
 	case "document", "iframe", "frame", "embed", "object", "fencedframe":
 		return contentPage
 	case "empty":
-		if headerValue(h, "Sec-Fetch-Mode") == "navigate" {
-			return contentPage // which a service worker has handed on
+		switch {
+		case v.navigation || v.byWorker: // which a service worker has handed on
+			return contentPage
+		case headerValue(h, "Sec-Fetch-Mode") == "no-cors": // a picture that it has
+			return contentAsset
 		}
 		return contentData
 	case "":
-		if wantsAsset(h["Accept"]) {
+		switch wants(h["Accept"]) {
+		case wantsAsset:
 			return contentAsset
+		case wantsData:
+			return contentData
 		}
 		return contentPage
 	}

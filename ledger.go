@@ -65,6 +65,11 @@ const (
 	// it.
 	maxAbsorbed = 64
 
+	// clickAgain is how long the same tagged URL, with nothing new about it, is no second
+	// click: a tab that is loaded again in the course of a working day. Somebody who opens
+	// the same newsletter in the evening, or a week later, has clicked on it again.
+	clickAgain = 8 * time.Hour
+
 	// seenEvery is the precision of LastSeen between hits, so that the twenty
 	// images of a page are not twenty writes.
 	seenEvery = time.Minute
@@ -90,23 +95,28 @@ type change struct {
 	claim bool      // a token came back
 	hit   bool      // a page view
 	times int64     // that many page views, for more than one
-	since time.Time // when the first of them was, if it was before at
+	first time.Time // when the first of them was, if it was before at
 	touch Touch     // of the hit
 
 	landing bool // the hit was before consent: it counts if it begins the visit
-	seen    bool // it did not: apply has found the visit under way
-	reload  bool // the browser loads once more what it shows
-	stored  bool // the token is that of a stored response, which is worth nothing once it has leaked
+	led     bool // a page of another host has led to it
+
+	seen   bool // it is none: apply has found the visit under way, or another hit since
+	reload bool // the browser loads once more what it shows
+	stored bool // the token is that of a stored response, which is worth nothing once it has leaked
+
+	since     time.Time // the hit counts unless another one has come since; zero for one that counts
+	takesBack bool      // no hit: the one that has come since then was no click
 
 	key, text string // with a key: of Session.Set
 }
 
 // begin returns when the first of the page views was.
 func (c *change) begin() time.Time {
-	if c.since.IsZero() {
+	if c.first.IsZero() {
 		return c.at
 	}
-	return c.since
+	return c.first
 }
 
 // apply changes r and reports whether there is something to be saved.
@@ -125,18 +135,13 @@ func (l *ledger) apply(r *Record, c *change) (dirty bool, err error) {
 		r.Confirmed, r.Expires = true, l.keep(r.ID)
 		dirty = true
 	}
-	switch {
-	case !c.hit:
-	case c.times > 1 && c.begin().Before(c.at):
-		// The visit begins with the first, and goes on to the last.
-		first, others := *c, *c
-		first.at, first.times = c.since, 1
-		others.times, others.touch = c.times-1, Touch{}
-		l.applyHit(r, &first)
-		l.applyHit(r, &others)
-		dirty = true
-	default:
-		dirty = l.applyHit(r, c) || dirty
+	if c.hit {
+		if c.seen = !c.since.IsZero() && !r.LastHit.Before(c.since); !c.seen {
+			dirty = l.applyHits(r, c) || dirty
+		}
+	}
+	if c.takesBack {
+		dirty = r.takeBack(&c.touch, c.since) || dirty
 	}
 	if dirty || c.at.Sub(r.LastSeen) >= seenEvery {
 		r.LastSeen = later(r.LastSeen, c.at)
@@ -178,15 +183,30 @@ func (l *ledger) goOn(into *slot, c *claim, at time.Time, hit bool, isCampaign f
 // inMilli is d in milliseconds, those begun included.
 func inMilli(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
 
+// applyHits is applyHit for several page views of one visit. It begins with the first of
+// them, and goes on to the last.
+func (l *ledger) applyHits(r *Record, c *change) (dirty bool) {
+	if c.times <= 1 || !c.begin().Before(c.at) {
+		return l.applyHit(r, c)
+	}
+	first, others := *c, *c
+	first.at, first.times = c.first, 1
+	others.times, others.touch = c.times-1, Touch{}
+	l.applyHit(r, &first)
+	return l.applyHit(r, &others)
+}
+
 func (l *ledger) applyHit(r *Record, c *change) (dirty bool) {
 	var last Touch
 	if n := len(r.Touches); n > 0 {
 		last = r.Touches[n-1]
 	}
 	begins := r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap
-	// A tagged URL that is loaded again in the same visit is no new click, and one with
-	// a click identifier never is: from a bookmark, say, or a tab that was restored.
-	again := c.reload && r.hasTouch(&c.touch)
+	// A tagged URL that is loaded again is no new click, and one with a click identifier
+	// never is: from a bookmark, say, or a tab that was restored. Not all browsers say that
+	// they load it again, so the same URL by itself is none for a while.
+	again := c.reload && r.hasTouch(&c.touch) ||
+		!c.led && c.touch.Referrer == "" && r.hadTouch(&c.touch, c.at.Add(-clickAgain), c.at)
 	campaign := c.touch.campaign() && (begins || !c.touch.sameCampaign(&last)) && !r.hasClick(&c.touch) && !again
 	if c.seen = c.landing && !begins; c.seen {
 		// A page of this visit was counted. What is new is where it came from: the first
@@ -233,6 +253,28 @@ func (r *Record) hasTouch(t *Touch) bool {
 	return slices.ContainsFunc(r.Touches, func(u Touch) bool {
 		return u.sameCampaign(t) && u.Referrer == t.Referrer && u.Landing == t.Landing
 	})
+}
+
+// hadTouch is hasTouch for a time.
+func (r *Record) hadTouch(t *Touch, from, to time.Time) bool {
+	return slices.ContainsFunc(r.Touches, func(u Touch) bool {
+		return u.sameCampaign(t) && u.Referrer == t.Referrer && u.Landing == t.Landing && !u.Time.Before(from) && !u.Time.After(to)
+	})
+}
+
+// takeBack removes a touch like t that has come since, if there was one before it. A visit
+// that has begun with it has begun all the same: after the gap it would have anyway.
+func (r *Record) takeBack(t *Touch, since time.Time) bool {
+	n := len(r.Touches) - 1
+	if n < 1 || r.Touches[n].Time.Before(since) {
+		return false
+	}
+	last, before := Record{Touches: r.Touches[n:]}, Record{Touches: r.Touches[:n]}
+	if !last.hasTouch(t) || !before.hasTouch(t) {
+		return false
+	}
+	r.Touches = slices.Clone(r.Touches[:n])
+	return true
 }
 
 // Limits of what Session.Set keeps.

@@ -401,6 +401,7 @@ func (v *Visit) attach(h http.Header, status int, first []byte) {
 		}
 		v.tracker.strategy.Attach(v, h, status)
 		v.sendLink(h, status)
+		v.sendSeen(h, status)
 		v.rememberNew(status)
 	}
 	if v.isPersonalURL() {

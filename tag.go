@@ -30,6 +30,9 @@ func Tag(ctx context.Context, options ...TagOption) template.HTML {
 	path := v.tracker.beaconPath
 	var b strings.Builder
 	b.WriteString(`<script src="` + template.HTMLEscapeString(path) + "revisit.js?v=" + scriptVersion + `" async data-wrapped`)
+	if v.tracker.tagsAlone {
+		b.WriteString(`="etag"`) // where each page that was counted has its session's link, or says so
+	}
 	if o.nonce != "" {
 		b.WriteString(` nonce="` + template.HTMLEscapeString(o.nonce) + `"`)
 	}

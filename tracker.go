@@ -218,7 +218,12 @@ func (t *Tracker) recognise(v *Visit) {
 	}
 	change := [1]change{{at: v.now, hit: v.hit, landing: v.landing}}
 	if v.hit {
-		change[0].touch, change[0].reload = v.touch(), v.reloads()
+		change[0].touch, change[0].reload, change[0].led = v.touch(), v.reloads(), v.isLed()
+		if v.told != nil && v.told.stale {
+			change[0].since = v.now.Add(-v.told.age - reportDelay)
+		}
+	} else if v.takesBack() {
+		change[0].touch, change[0].takesBack, change[0].since = v.touch(), true, v.now.Add(-v.told.age-reportDelay)
 	}
 	forgotten := false
 	if len(claims) > 0 {
@@ -287,7 +292,7 @@ func (t *Tracker) recognise(v *Visit) {
 // goOn recognises a visitor who has come before and is here: most requests. In a memory
 // store that is a matter of a few numbers. It reports whether that is all there is to it.
 func (t *Tracker) goOn(v *Visit, c *claim) bool {
-	if c.follows || v.landing || !t.ledger.goOn(&v.session.slot, c, v.now, v.hit, v.isCampaign) {
+	if c.follows || !v.isPlain() || !t.ledger.goOn(&v.session.slot, c, v.now, v.hit, v.isCampaign) {
 		return false
 	}
 	t.stats.recognised(c.via)

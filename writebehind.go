@@ -195,13 +195,13 @@ func (w *writeBehind) isEmpty() bool {
 // isPlain reports whether a change does no more to a record than count a page
 // view of the visit that is under way, or nothing.
 func (l *ledger) isPlain(r *Record, c *change) bool {
-	if c.key != "" || !r.Confirmed && c.claim || c.stored && r.leaked() {
+	if c.key != "" || c.takesBack || !r.Confirmed && c.claim || c.stored && r.leaked() {
 		return false
 	}
 	if !c.hit {
 		return c.at.Sub(r.LastSeen) < seenEvery
 	}
-	if c.landing || r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap {
+	if c.landing || !c.since.IsZero() || r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap {
 		return false
 	}
 	return !c.touch.campaign() || len(r.Touches) > 0 && c.touch.sameCampaign(&r.Touches[len(r.Touches)-1])
@@ -260,15 +260,15 @@ func (w *writeBehind) add(e *entry, c change) {
 	c.times = max(1, c.times)
 	if n := len(e.pending); n > 0 {
 		last := &e.pending[n-1]
-		since := last.begin()
-		same := !last.landing && !c.landing && last.stored == c.stored && !c.touch.campaign() &&
-			!c.begin().Before(last.at) && c.at.Sub(since) < w.ledger.visitGap
+		first := last.begin()
+		same := !last.landing && !c.landing && last.since.IsZero() && c.since.IsZero() && last.stored == c.stored && !c.touch.campaign() &&
+			!c.begin().Before(last.at) && c.at.Sub(first) < w.ledger.visitGap
 		if !same && n >= maxPending {
 			w.ledger.stats.full.Add(1) // the page view is kept, and what led to it is not
 			same = true
 		}
 		if same {
-			last.since, last.at, last.times = since, later(last.at, c.at), last.times+c.times
+			last.first, last.at, last.times = first, later(last.at, c.at), last.times+c.times
 			last.via, last.claim = c.via, last.claim || c.claim
 			return
 		}

@@ -134,7 +134,7 @@ var mutants = []mutant{
 	{"3: a write that was replaced is known all the same", "writebehind.go", "b.saved = true", "_ = b", "WriteBehindAgainst"},
 	{"3: what is shown is not what is written", "writebehind.go", "r := e.stored\n\t\t\t\tf.was = r.Confirmed", "r := w.shown(e)\n\t\t\t\tf.was = r.Confirmed", "TakenAlong|WriteBehindAgainst|WritesHang"},
 	{"3: each campaign of an outage is kept", "writebehind.go", "!c.touch.campaign() &&\n", "true &&\n", "OfAnOutage"},
-	{"3: page views of an outage keep their visits", "writebehind.go", "c.at.Sub(since) < w.ledger.visitGap", "true", "OfAnOutage"},
+	{"3: page views of an outage keep their visits", "writebehind.go", "c.at.Sub(first) < w.ledger.visitGap", "true", "OfAnOutage"},
 	{"3: page views of a renewal count", "writebehind.go", "e.held++", "", "WhileItIsRenewed"},
 	{"7: Close saves what waits", "writebehind.go", "for ctx.Err() == nil && !w.isEmpty() {", "for false {", "Gather|CloseTells"},
 	{"7: Close goes on while it has time", "writebehind.go", "if !w.flush(ctx) {\n\t\t\tsleep(ctx, closePause)", "if !w.flush(ctx) {\n\t\t\tbreak", "CloseWaits"},
