@@ -133,18 +133,7 @@ type asked struct {
 const policy = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self'; style-src 'self'; frame-src 'self'; form-action 'self'"
 
 func newSite(t *testing.T, c revisit.Config, secure bool) *site {
-	m := revisit.NewMemoryStore(revisit.MemoryOptions{})
-	t.Cleanup(func() { m.Close() })
-	s := &site{store: &memory{MemoryStore: m}, frames: make(map[string]bool)}
-	c.Keys, c.Store, c.Logger = [][]byte{make([]byte, 32)}, s.store, slog.New(slog.DiscardHandler)
-	if c.Consent == nil {
-		c.Consent = func(*http.Request) revisit.Permission { return revisit.Restore }
-	}
-	var err error
-	s.tracker, err = revisit.New(c)
-	require.NoError(t, err)
-	t.Cleanup(func() { s.tracker.Close() })
-
+	s := newBareSite(t, c)
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /page/{n}", s.page)
 	pages.HandleFunc("/part/", part)
@@ -171,6 +160,60 @@ func newSite(t *testing.T, c revisit.Config, secure bool) *site {
 			"/static/script": `<script src="/revisit/revisit.js" async></script>`,
 		}[r.URL.Path])
 	})
+	s.serve(t, mux, secure)
+	return s
+}
+
+// newPages is a site of pages by their paths, with TAG for what revisit.Tag returns. Those
+// of a name that ends in .js are scripts, and those below /static/ are not wrapped. Without
+// a page of its own a path is not found.
+func newPages(t *testing.T, c revisit.Config, pages map[string]string) *site {
+	s := newBareSite(t, c)
+	beacon := s.tracker.Beacon()
+	serve := func(w http.ResponseWriter, r *http.Request) {
+		body, ok := pages[r.URL.Path]
+		switch {
+		case !ok:
+			http.NotFound(w, r)
+			return
+		case strings.HasSuffix(r.URL.Path, ".js"):
+			w.Header().Set("Content-Type", "text/javascript")
+		default:
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		}
+		if strings.HasPrefix(r.URL.Path, "/no-store") {
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		fmt.Fprint(w, strings.ReplaceAll(body, "TAG", string(revisit.Tag(r.Context()))))
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", s.tracker.Handler(http.HandlerFunc(serve)))
+	mux.HandleFunc("/static/", serve)
+	mux.HandleFunc("/sw.js", serve)
+	mux.Handle("/revisit/", beacon)
+	s.serve(t, mux, false)
+	return s
+}
+
+// newBareSite has a tracker, and nothing that is served yet.
+func newBareSite(t *testing.T, c revisit.Config) *site {
+	m := revisit.NewMemoryStore(revisit.MemoryOptions{})
+	t.Cleanup(func() { m.Close() })
+	s := &site{store: &memory{MemoryStore: m}, frames: make(map[string]bool)}
+	c.Keys, c.Store, c.Logger = [][]byte{make([]byte, 32)}, s.store, slog.New(slog.DiscardHandler)
+	if c.Consent == nil {
+		c.Consent = func(*http.Request) revisit.Permission { return revisit.Restore }
+	}
+	var err error
+	s.tracker, err = revisit.New(c)
+	require.NoError(t, err)
+	t.Cleanup(func() { s.tracker.Close() })
+
+	return s
+}
+
+// serve serves what has been put together, and takes down what is asked.
+func (s *site) serve(t *testing.T, mux *http.ServeMux, secure bool) {
 	server := httptest.NewUnstartedServer(s.record(mux))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // favicons and the like of handshakes that end early
 	if secure {
@@ -182,9 +225,9 @@ func newSite(t *testing.T, c revisit.Config, secure bool) *site {
 	}
 	t.Cleanup(server.Close)
 	s.scheme, _, _ = strings.Cut(server.URL, ":")
+	var err error
 	_, s.port, err = net.SplitHostPort(server.Listener.Addr().String())
 	require.NoError(t, err)
-	return s
 }
 
 // at is the address of a path at a host of the site: shop.localhost,
