@@ -116,6 +116,8 @@ func TestWhatIsAskedForWithoutMetadata(t *testing.T) {
 		{"anything, by a page's script", "*/*", mozilla, "http://example.com/", true, 0},
 		{"anything, by a worker's script", "*/*", mozilla, "", true, 0},
 		{"a picture", "image/avif,image/webp,*/*", mozilla, "http://example.com/", false, 0},
+		{"JSON, behind much else", strings.Repeat("x/y,", 1<<18) + "application/json", "curl/8", "", true, 0},
+		{"a page, and much else", acceptPage + strings.Repeat(",image/x", 1<<17) + ",application/json", mozilla, "", true, 1},
 		{"a style", "text/css,*/*;q=0.1", mozilla, "http://example.com/", false, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -421,12 +421,18 @@ const (
 	wantsData  // JSON, events, or anything else that is no page
 )
 
+// How much of Accept is looked at. Browsers send one line of less than 200 bytes.
+const (
+	maxAcceptLines = 4
+	maxAcceptText  = 1 << 10
+)
+
 // wants returns what Accept asks for. Browsers put */* at the end of such a list, which
 // says nothing; none asks for JSON where it goes to a page.
 func wants(lines []string) wanted {
 	want := wantsAnything
-	for _, line := range lines {
-		for line != "" {
+	for _, line := range lines[:min(len(lines), maxAcceptLines)] {
+		for line = line[:min(len(line), maxAcceptText)]; line != ""; {
 			var item string
 			item, line, _ = strings.Cut(line, ",")
 			kind, _, _ := strings.Cut(item, ";")
