@@ -391,3 +391,33 @@ func TestALongContentTypeIsNotParsed(t *testing.T) {
 	const form = "application/x-www-form-urlencoded"
 	assert.InDelta(t, cost(form), cost(form+long.String()), 5)
 }
+
+// Whatever the script's fields say, a request is one page view at the most, its visitor is
+// whoever the cookie says, and no list makes more work than its bound.
+func FuzzReport(f *testing.F) {
+	f.Add("/app#/offer?utm_source=crm", "again,age=1200,seen=1764264000123", "", "*/*")
+	f.Add("//x", "age=-1,seen=99999999999999999999", ",,,", "application/json, text/html")
+	f.Add("/%zz", "again=again,,=", strings.Repeat("A", 51), "text/*;q=0,image/png")
+	f.Fuzz(func(t *testing.T, page, load, links, accept string) {
+		store := newAllStore(t)
+		tracker := newTracker(t, revisit.Config{Store: store})
+		b := newBrowser(site(tracker, seen))
+		first := b.get("/")
+		for i, name := range []string{"Revisit-Page", "Revisit-Landing", "Revisit-Again"} {
+			before, forged := record(t, store, first), tracker.Stats().Forged
+			resp := b.get([]string{anchor, "/revisit/anchor"}[i%2], fetch, header(name, page), header("Revisit-Load", load), header("Revisit-Link", links))
+			require.Contains(t, []int{200, 304}, resp.StatusCode)
+			after := record(t, store, first)
+			require.LessOrEqual(t, after.Hits, before.Hits+1)
+			require.LessOrEqual(t, len(after.Touches), len(before.Touches)+1)
+			require.LessOrEqual(t, tracker.Stats().Forged, forged+16)
+			if name == "Revisit-Again" {
+				require.Equal(t, before.Hits, after.Hits)
+			}
+		}
+		before := record(t, store, first)
+		resp := b.get("/", bare, header("Accept", accept))
+		require.Equal(t, idOf(first), idOf(resp))
+		require.LessOrEqual(t, record(t, store, first).Hits, before.Hits+1)
+	})
+}
