@@ -48,6 +48,7 @@ func TestTheSameURLIsNoSecondClick(t *testing.T) {
 		{"Firefox's reload of what a page has led to", []kind{clickFrom, firefox, header("Sec-Fetch-User", "?1")}, "", 7 * 24 * time.Hour, letter, []kind{clickFrom, firefox}, 1},
 		{"Firefox's click, a week later", []kind{typed, firefox, header("Sec-Fetch-User", "?1")}, "", 7 * 24 * time.Hour, letter, []kind{typed, firefox, header("Sec-Fetch-User", "?1")}, 2},
 		{"Firefox's click by a service worker", []kind{forwarded("same-origin", "same-origin"), firefox}, "", 7 * 24 * time.Hour, letter, []kind{forwarded("same-origin", "same-origin"), firefox}, 2},
+		{"Firefox's click with navigation preload", []kind{typed, firefox, header("Service-Worker-Navigation-Preload", "true")}, "", 7 * 24 * time.Hour, letter, []kind{typed, firefox, header("Service-Worker-Navigation-Preload", "true")}, 2},
 		{"Firefox's back, after another campaign", []kind{typed, firefox, header("Sec-Fetch-User", "?1")}, "/?utm_source=ads", 7 * 24 * time.Hour, letter, []kind{typed, firefox}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -73,6 +74,16 @@ func TestTheSameURLIsNoSecondClick(t *testing.T) {
 			})
 		})
 	}
+}
+
+// inPlaceOrNot is a store whose sessions go on in their place, if nothing is gathered.
+func inPlaceOrNot(t *testing.T, gather time.Duration) revisit.Store {
+	if gather > 0 {
+		return newAllStore(t)
+	}
+	m := revisit.NewMemoryStore(revisit.MemoryOptions{SweepEvery: 24 * time.Hour})
+	t.Cleanup(func() { m.Close() })
+	return m
 }
 
 // What the script says of how a page was loaded.
@@ -102,7 +113,7 @@ func TestHowAPageWasLoaded(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s, %v", c.name, gather), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					store := newAllStore(t)
+					store := inPlaceOrNot(t, gather)
 					tracker := newTracker(t, revisit.Config{Store: store, FlushEvery: gather / 6})
 					b := newBrowser(site(tracker, tagged))
 					first := b.get(ads)
@@ -154,7 +165,7 @@ func TestAReloadIsTakenBack(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s, %v", c.name, gather), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					store := newAllStore(t)
+					store := inPlaceOrNot(t, gather)
 					tracker := newTracker(t, revisit.Config{Store: store, FlushEvery: gather})
 					b := newBrowser(site(tracker, tagged))
 					first := b.get("/")
