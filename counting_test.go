@@ -353,7 +353,7 @@ func TestACampaignInTheFragment(t *testing.T) {
 		"/app#utm_source=crm":                                  {Landing: "/app"},
 		"/app#part?utm_source=crm":                             {Landing: "/app"},
 		"/app#/login?token=1&utm_source=ann%40example.com":     {Landing: "/app#/login"},
-		"/app#/reset/ann@example.com?utm_source=crm&utm_id=12": {Landing: "/app", Source: "crm", ID: "12"},
+		"/app#/reset/ann@example.com?utm_source=crm&utm_id=12": {Landing: "/app#/reset/*", Source: "crm", ID: "12"},
 	} {
 		store := newAllStore(t)
 		b := newBrowser(site(newTracker(t, revisit.Config{Store: store}), tagged))
