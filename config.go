@@ -128,8 +128,7 @@ type Config struct {
 	// what it has hung on the ID. If it returns an error, the session is not forgotten,
 	// and whoever wanted that tries again. So it must be idempotent, and safe for
 	// concurrent use. It has ten seconds, and a request under Deny waits no longer than
-	// StoreTimeout for it, but with a MemoryStore. A session lists the latest 64 that were
-	// merged into it: what hangs on older ones is for OnMerge to move.
+	// StoreTimeout for it, but with a MemoryStore.
 	OnForget func(ctx context.Context, id ID) error
 
 	// Logger takes the few messages there are. None has anything of a request in
@@ -201,7 +200,7 @@ func (c *Config) check() error {
 			fault("Config.Strategy holds a nil Strategy")
 			continue
 		}
-		if name := s.Via(); name == "" || name == viaNew || name == viaRedirect || name == viaLink || name == viaForm || name == viaAdopted || seen[name] {
+		if name := s.Via(); name == "" || name == viaNew || name == viaRedirect || name == viaLink || name == viaForm || name == viaAdopted || name == viaMerged || name == viaDenied || seen[name] {
 			fault("Config.Strategy: the name %q is empty, reserved or there twice", name)
 		}
 		seen[s.Via()] = true

@@ -182,18 +182,14 @@ func (t *Tracker) Export(ctx context.Context, id ID) ([]byte, error) {
 			all.Merged = append(all.Merged, r)
 			id = r.MergedInto
 		}
-		for _, a := range all.Session.Absorbed {
-			if slices.ContainsFunc(all.Merged, func(r Record) bool { return r.ID == a.ID }) {
-				continue
+		aliases, err := t.ledger.aliases(ctx, &all.Session)
+		if err != nil {
+			return all, err
+		}
+		for _, r := range aliases {
+			if r.Version != 0 && !slices.ContainsFunc(all.Merged, func(m Record) bool { return m.ID == r.ID }) {
+				all.Merged = append(all.Merged, r)
 			}
-			r, err := t.ledger.store.Load(ctx, a.ID)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return all, err
-			}
-			all.Merged = append(all.Merged, r)
 		}
 		return all, nil
 	})

@@ -112,25 +112,41 @@ func (t *Tracker) forgetWithin(ctx context.Context, c claim) error {
 			return nil
 		}
 	}
-	fresh, err := t.ledger.forget(ctx, c.id)
+	why := denied
+	if c.via == "" {
+		why = asked
+	}
+	fresh, err := t.ledger.forget(ctx, c.id, why)
 	if fresh {
 		t.stats.forgotten.Add(1)
 	}
 	return err
 }
 
-// forget replaces the session of id and all that it has absorbed by tombstones.
+// A reason is why a session is forgotten.
+type reason int8
+
+const (
+	asked  reason = iota // by the application: Tracker.Forget
+	denied               // by a request, which anybody can send
+)
+
+// forget replaces the session of id and all that were merged into it by tombstones.
 // The session itself comes after those, then the aliases between, and the one by
 // which it was found last: what fails before can be done again. fresh is false if
 // it was forgotten already.
-func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
+func (l *ledger) forget(ctx context.Context, id ID, why reason) (fresh bool, err error) {
 	var path []Record // of aliases, from id to the root
-	bury := func(absorbed []Absorbed) error {
-		for _, a := range absorbed {
+	bury := func(of *Record) error {
+		aliases, err := l.aliases(ctx, of)
+		if err != nil {
+			return err
+		}
+		for _, a := range aliases {
 			if slices.ContainsFunc(path, func(r Record) bool { return r.ID == a.ID }) {
 				continue // its turn comes
 			}
-			if err := l.bury(ctx, a.ID); err != nil {
+			if err := l.bury(ctx, a.ID, why); err != nil {
 				return err
 			}
 		}
@@ -155,31 +171,24 @@ func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
 			at = r.MergedInto
 			continue
 		}
-		if err := bury(r.Absorbed); err != nil {
+		if err := bury(&r); err != nil {
 			return false, err
 		}
-		if err := l.forgetting(ctx, at); err != nil {
-			return false, err
-		}
-		err = l.swap(ctx, l.tombstone(at), r.Version)
+		err = l.buryRecord(ctx, &r, why)
 		if errors.Is(err, ErrConflict) {
 			continue // it may have absorbed another one
 		}
 		if err != nil {
 			return false, err
 		}
-		if l.writeBehind != nil {
-			l.writeBehind.forget(at)
-		}
-		l.logForgotten(at)
 		fresh = true
 		break
 	}
 	for _, r := range slices.Backward(path) {
-		if err := bury(r.Absorbed); err != nil {
+		if err := bury(&r); err != nil {
 			return fresh, err
 		}
-		if err := l.bury(ctx, r.ID); err != nil {
+		if err := l.bury(ctx, r.ID, why); err != nil {
 			return fresh, err
 		}
 	}
@@ -187,7 +196,7 @@ func (l *ledger) forget(ctx context.Context, id ID) (fresh bool, err error) {
 }
 
 // bury puts a tombstone in place of whatever is there.
-func (l *ledger) bury(ctx context.Context, id ID) error {
+func (l *ledger) bury(ctx context.Context, id ID, why reason) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -199,34 +208,52 @@ func (l *ledger) bury(ctx context.Context, id ID) error {
 		if err != nil {
 			return err
 		}
-		if err := l.forgetting(ctx, id); err != nil {
-			return err
-		}
-		err = l.swap(ctx, l.tombstone(id), r.Version)
-		if err == nil {
-			l.logForgotten(id)
-			if l.writeBehind != nil {
-				l.writeBehind.forget(id)
-			}
-		}
-		if !errors.Is(err, ErrConflict) {
+		if err := l.buryRecord(ctx, &r, why); !errors.Is(err, ErrConflict) {
 			return err
 		}
 	}
 }
 
-// logForgotten has a line for each tombstone: a backup from before a merge has the merged
-// sessions apart, and all of them are to be forgotten again.
-func (l *ledger) logForgotten(id ID) {
-	if !id.derived() {
-		l.logger.Info("revisit: forgotten", "session", id)
+// buryRecord puts a tombstone in place of a record, whose aliases have theirs. It returns
+// ErrConflict if the record has changed.
+func (l *ledger) buryRecord(ctx context.Context, r *Record, why reason) error {
+	if err := l.forgetting(ctx, r.ID); err != nil {
+		return err
 	}
+	if err := l.dropPages(ctx, r.ID); err != nil {
+		return err
+	}
+	next := l.tombstone(r, why)
+	if err := l.swap(ctx, next, r.Version); err != nil {
+		return err
+	}
+	if l.writeBehind != nil {
+		l.writeBehind.forget(r.ID)
+	}
+	// A line for each tombstone: a backup from before a merge has the merged sessions apart,
+	// and all of them are to be forgotten again. A session that ends by itself within a day
+	// is in no backup for long, and anybody can have it forgotten.
+	if !r.ID.derived() && !next.Expires.Equal(r.Expires) {
+		l.logger.Info("revisit: forgotten", "session", r.ID)
+	}
+	return nil
 }
 
-// tombstone outlives every token of the session.
-func (l *ledger) tombstone(id ID) Record {
-	return Record{
-		ID: id, Version: newVersion(), Created: id.Time(),
-		Expires: milli(time.Now()).Add(max(l.lifetime, tombstoneLife)), Forgotten: true,
+// tombstone outlives every token of the session. That of a session that was never
+// confirmed, at the request of whoever has its token, lasts as long as the session would
+// have: two requests must not cost a store a record for 400 days.
+//
+// Its Via tells what a request has asked for: see MemoryOptions.MaxSessions.
+func (l *ledger) tombstone(r *Record, why reason) Record {
+	t := Record{
+		ID: r.ID, Version: newVersion(), Created: r.ID.Time(), Forgotten: true,
+		Expires: milli(time.Now()).Add(max(l.lifetime, tombstoneLife)),
 	}
+	if why == denied {
+		t.Via = viaDenied
+	}
+	if why == denied && r.Version != 0 && !r.Confirmed && r.MergedInto.IsZero() {
+		t.Expires = r.Expires
+	}
+	return t
 }

@@ -330,8 +330,9 @@ func (l *ledger) mint(c *change) Record {
 // lost or evicted it, or it had expired before it was confirmed. A session past
 // its lifetime is not born again, though its younger aliases have tokens yet.
 func (l *ledger) reborn(id ID) (Record, error) {
-	r := Record{ID: id, Created: id.Time(), Expires: l.keep(id)}
-	if !time.Now().Before(l.end(id)) {
+	now := milli(time.Now())
+	r := Record{ID: id, Created: id.Time(), Expires: now.Add(unconfirmedLife)} // until a token confirms it
+	if !now.Before(l.end(id)) {
 		return r, errEnded
 	}
 	return r, nil

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,8 +24,11 @@ type MemoryOptions struct {
 	// return pushes out itself. Who comes back a minute after its birth or later is
 	// kept, and leaves when all others that are kept have been seen since.
 	//
-	// Tombstones and renewed sessions, which are never evicted, have as many places of
-	// their own: when these are full, Forget and Renew fail.
+	// Tombstones and renewed sessions, which no session pushes out, have as many places of
+	// their own. When these are full, a new one takes the place of a tombstone that a request
+	// has made (under Deny, or by the beacon's form), so that whoever floods the store keeps
+	// nobody from being forgotten; of a session that was pushed out so, an empty one comes back
+	// with its token. If there is none of these left, Forget and Renew fail.
 	MaxSessions int
 
 	// SweepEvery is how often expired records are removed. Default a minute, for
@@ -32,7 +37,7 @@ type MemoryOptions struct {
 }
 
 // ErrFull is what a memory store returns from Save when it has no room for
-// another tombstone, or another session that was renewed: those are never evicted.
+// another tombstone, or another session that was renewed: no session pushes those out.
 var ErrFull = errors.New("revisit: the memory store is full of tombstones")
 
 // A MemoryStore keeps records in this process, and loses them with it: the
@@ -42,9 +47,55 @@ type MemoryStore struct {
 	shards []memoryShard
 	mask   uint64
 	stop   func()
+
+	aliases aliasIndex
 }
 
-var _ Lister = (*MemoryStore)(nil)
+var (
+	_ Lister  = (*MemoryStore)(nil)
+	_ Indexer = (*MemoryStore)(nil)
+)
+
+// An aliasIndex has the aliases of each session. Its lock is taken within that of a shard.
+type aliasIndex struct {
+	mu sync.Mutex
+	of map[ID]map[ID]struct{} // by root
+}
+
+// move takes note that an alias leads from one session to another, zero for none.
+func (x *aliasIndex) move(alias, from, to ID) {
+	if from == to || alias.derived() {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if all := x.of[from]; all != nil {
+		delete(all, alias)
+		if len(all) == 0 {
+			delete(x.of, from)
+		}
+	}
+	if to.IsZero() {
+		return
+	}
+	if x.of == nil {
+		x.of = make(map[ID]map[ID]struct{})
+	}
+	if x.of[to] == nil {
+		x.of[to] = make(map[ID]struct{})
+	}
+	x.of[to][alias] = struct{}{}
+}
+
+// Aliases implements [Indexer].
+func (m *MemoryStore) Aliases(ctx context.Context, root ID) ([]ID, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.aliases.mu.Lock()
+	defer m.aliases.mu.Unlock()
+	return slices.Collect(maps.Keys(m.aliases.of[root])), nil
+}
 
 const (
 	// chunkLen is how many slots are allocated at once. A slot never moves.
@@ -63,6 +114,7 @@ const (
 // large chunks, an index without pointers, and one string a session.
 type memoryShard struct {
 	mu     sync.Mutex
+	all    *aliasIndex
 	index  map[ID]uint32 // the number of the slot
 	chunks []*[chunkLen]slot
 	used   uint32 // slots that were ever used
@@ -73,6 +125,7 @@ type memoryShard struct {
 	// Those on probation, a ring by birth whose head is slot 0.
 	probation int
 	hand      uint32 // of the clock that goes round those that are kept
+	tombHand  uint32 // of the one that goes round tombstones
 
 	vias    []string // names of strategies, by number
 	scratch []byte
@@ -97,7 +150,7 @@ func NewMemoryStore(options MemoryOptions) *MemoryStore {
 	m := &MemoryStore{shards: make([]memoryShard, shards), mask: uint64(shards - 1)}
 	for i := range m.shards {
 		s := &m.shards[i]
-		s.index = make(map[ID]uint32)
+		s.index, s.all = make(map[ID]uint32), &m.aliases
 		s.chunks = []*[chunkLen]slot{new([chunkLen]slot)}
 		s.used = 1
 		s.max = options.MaxSessions / shards
@@ -224,7 +277,7 @@ func (m *MemoryStore) save(r *Record, old int64, now time.Time) error {
 		return ErrConflict
 	}
 	permanent := r.Forgotten || r.Joins == renewed
-	if permanent && s.tombs >= s.max && !(known && s.at(n).is(slotPermanent)) {
+	if permanent && s.tombs >= s.max && !(known && s.at(n).is(slotPermanent)) && !s.evictTombstone() {
 		return ErrFull
 	}
 	switch {
@@ -235,6 +288,7 @@ func (m *MemoryStore) save(r *Record, old int64, now time.Time) error {
 		s.remove(s.victim()) // a tombstone that has expired becomes a session
 	}
 	have := s.at(n)
+	s.all.move(r.ID, have.mergedInto(), r.MergedInto)
 	s.count(have, -1)
 	s.put(have, r)
 	s.count(have, 1)
@@ -323,10 +377,27 @@ func (s *memoryShard) victim() uint32 {
 	}
 }
 
+// evictTombstone removes a tombstone that a request has made, and reports whether there was
+// one.
+func (s *memoryShard) evictTombstone() bool {
+	for range s.used {
+		s.tombHand++
+		if s.tombHand >= s.used {
+			s.tombHand = 1
+		}
+		if have := s.at(s.tombHand); have.is(slotForgotten) && s.vias[have.via] == viaDenied {
+			s.remove(s.tombHand)
+			return true
+		}
+	}
+	return false
+}
+
 func (s *memoryShard) remove(n uint32) {
 	have := s.at(n)
 	s.unlist(have)
 	s.count(have, -1)
+	s.all.move(have.id, have.mergedInto(), ID{})
 	delete(s.index, have.id)
 	*have = slot{next: s.free}
 	s.free = n

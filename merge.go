@@ -50,10 +50,10 @@ func (l *ledger) agree(ctx context.Context, claims []claim, permission Permissio
 		case err != nil:
 			return agreement{}, err
 		case c.follows && own.leaked():
-			l.leak(c.id)
+			l.leak()
 			continue
 		case leader < 0 && c.stored && next.leaked():
-			l.leak(next.ID)
+			l.leak()
 			continue
 		case leader < 0 && c.link:
 			// The anchor has no session of its own yet, and takes the page's.
@@ -88,11 +88,10 @@ func (l *ledger) agree(ctx context.Context, claims []claim, permission Permissio
 }
 
 // leak takes note of a tag that is worth nothing any more.
-func (l *ledger) leak(id ID) {
+func (l *ledger) leak() {
 	l.stats.leaked.Add(1)
 	if times, ok := l.stats.leaks.now(); ok {
-		l.logger.Warn("revisit: a tag came with many different cookies or anchors: a cache hands it out, or it was stolen; it is ignored",
-			"session", id, "times", times)
+		l.logger.Warn("revisit: a tag came with many different cookies or anchors: a cache hands it out, or it was stolen; it is ignored", "times", times)
 	}
 }
 
@@ -268,6 +267,9 @@ func (l *ledger) shorten(ctx context.Context, r *Record) error {
 		alias, err := l.store.Load(ctx, a.ID)
 		switch {
 		case errors.Is(err, ErrNotFound), err == nil && isEmpty(&alias):
+			if err := l.listMerged(ctx, r.ID, a.ID, l.keep(a.ID)); err != nil {
+				return err
+			}
 		case err != nil:
 			l.count(err)
 			return err
@@ -307,7 +309,7 @@ func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
 		root, err := l.load(ctx, into)
 		if errors.Is(err, ErrForgotten) {
 			// What came after the forgotten session is forgotten with it.
-			if err := l.bury(ctx, alias.ID); err != nil {
+			if err := l.bury(ctx, alias.ID, denied); err != nil {
 				return Record{}, err
 			}
 			return Record{}, ErrForgotten
@@ -320,7 +322,7 @@ func (l *ledger) absorb(ctx context.Context, alias Record) (Record, error) {
 			continue
 		}
 		known := slices.ContainsFunc(root.Absorbed, func(a Absorbed) bool { return a.ID == alias.ID }) ||
-			len(root.Absorbed) >= maxAbsorbed && alias.MergedInto == root.ID && isEmpty(&alias) // taken off the list
+			alias.Via == viaMerged && isEmpty(&alias) // taken off the list
 		if !known && !sameValues(&root, &alias) {
 			// A value was set while they were merged: they stay apart after all.
 			alone := alias
@@ -469,6 +471,6 @@ func isEmpty(alias *Record) bool {
 func (l *ledger) emptied(alias Record, root ID) Record {
 	return Record{
 		ID: alias.ID, Version: newVersion(), Created: alias.Created, LastSeen: alias.LastSeen, Expires: alias.Expires,
-		Confirmed: alias.Confirmed, Via: alias.Via, MergedInto: root, Rivals: alias.Rivals, Joins: alias.Joins,
+		Confirmed: alias.Confirmed, Via: viaMerged, MergedInto: root, Rivals: alias.Rivals, Joins: alias.Joins,
 	}
 }

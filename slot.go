@@ -31,11 +31,20 @@ const (
 	slotReturned // since the clock's hand went by
 	slotRenewed
 	slotGoesOn // no rule of a page view asks for the rest, while a visit goes on
+	slotAlias
 
-	slotPermanent = slotForgotten | slotRenewed // never evicted
+	slotPermanent = slotForgotten | slotRenewed // never pushed out by sessions
 )
 
 func (s *slot) is(flag uint8) bool { return s.flags&flag != 0 }
+
+// mergedInto is Record.MergedInto.
+func (s *slot) mergedInto() ID {
+	if !s.is(slotAlias) {
+		return ID{}
+	}
+	return s.record("").MergedInto
+}
 
 func (s *slot) expired(now time.Time) bool { return now.UnixMilli() >= s.expires }
 
@@ -56,6 +65,9 @@ func (s *memoryShard) put(have *slot, r *Record) {
 	}
 	if r.goesOn() {
 		have.flags |= slotGoesOn
+	}
+	if !r.MergedInto.IsZero() {
+		have.flags |= slotAlias
 	}
 	via := slices.Index(s.vias, r.Via)
 	if via < 0 {

@@ -78,6 +78,19 @@ type Lister interface {
 	Sessions(ctx context.Context) iter.Seq2[Record, error]
 }
 
+// An Indexer is a Store that finds the aliases of a session. Without it, a merge that was
+// broken off after its first write leaves an alias that Tracker.Forget and Tracker.Export of
+// the session do not find, until its token comes or it expires.
+type Indexer interface {
+	Store
+
+	// Aliases returns the IDs of all records whose MergedInto is root, in any order.
+	// Records under derived IDs (see Record.IsSession) and those that have expired may be
+	// left out. An alias is found as soon as the Save that made it has returned, and by
+	// every node.
+	Aliases(ctx context.Context, root ID) ([]ID, error)
+}
+
 // A Record is what a Store keeps of a session: plain data.
 //
 // Slices and maps are immutable once they are handed over, in both directions:
@@ -96,7 +109,7 @@ type Record struct {
 	Expires    time.Time // from then on the record counts as absent; never zero
 
 	Confirmed bool // a token came back, so the client keeps them: a visitor
-	Forgotten bool // a tombstone: nothing but ID, Version and Expires
+	Forgotten bool // a tombstone: nothing but ID, Version, Created, Expires, and "denied" as Via if a request has made it
 
 	Visits int64 // begun, those of absorbed sessions included
 	Hits   int64 // page views, those of absorbed sessions included
@@ -106,7 +119,7 @@ type Record struct {
 	Values  map[string]Value // by key; see Session.Set
 
 	MergedInto ID         // if not zero, an alias of that older session
-	Absorbed   []Absorbed // the sessions that were merged into this one
+	Absorbed   []Absorbed // the sessions that were merged into this one, the latest 64 at least
 	Rivals     []ID       // up to eight different cookies met beside a tag of this ID
 	Joins      int        // links honoured that a page of this session has sent; -1 if it was renewed, and its tokens are worth nothing
 	Likely     ID         // a weak match when the session was born: a hint, no merge; see Fingerprint

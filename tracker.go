@@ -366,7 +366,7 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change, wait time.
 	}
 	record, err := t.ledger.record(v.context.Context, id, change, wait)
 	if err == nil && c.stored && record.leaked() {
-		t.ledger.leak(record.ID)
+		t.ledger.leak()
 		err = ErrForgotten
 	}
 	return record, c.via, err

@@ -136,11 +136,18 @@ func (v *Visit) Present(purpose, token string) bool {
 			v.tracker.stats.ambiguous.Add(1)
 		}
 		c.ambiguous = true
+		if v.permission == Deny && len(v.carriers) < maxDenied {
+			// Whichever is the visitor's own, both are to be forgotten.
+			v.carriers = append(v.carriers, carrier{id: id, token: token, rank: int8(rank), ambiguous: true})
+		}
 		return true
 	}
 	c.id, c.token, c.old = id, token, old
 	return true
 }
+
+// maxDenied is how many carriers a request under Deny is asked for at most.
+const maxDenied = 8
 
 // Carried reports whether anything was presented for the purpose, valid or not.
 func (v *Visit) Carried(purpose string) bool { return v.carrier(purpose) != nil }
@@ -460,6 +467,13 @@ func wants(lines []string) wanted {
 // claims returns the sessions that the request speaks for, the one of the most
 // trusted strategy first.
 func (v *Visit) claims(claims []claim) []claim {
+	if v.permission == Deny {
+		for _, c := range v.carriers {
+			if c.ambiguous {
+				claims = withClaim(claims, claim{id: c.id, via: v.tracker.names[c.rank], follows: c.rank > 0, stored: c.stored})
+			}
+		}
+	}
 	for i, name := range v.tracker.names {
 		c := v.ranked(i)
 		if c == nil || c.id.IsZero() || c.ambiguous {
