@@ -154,9 +154,21 @@ func keepFromShared(h http.Header) {
 // isPersonalURL reports whether a tag may ride on responses of the request's URL. It
 // must be the same for everybody who asks for the URL, whatever the permission, or a
 // shared cache could keep the copy of one visitor, and another one's 304 would put a
-// token into it. So pages are personal, and what they are made of is not.
+// token into it. So pages and data are personal, and what pages are made of is not.
 func (v *Visit) isPersonalURL() bool {
-	return v.tagging && (v.content == contentPage || v.content == contentData && v.tracker.tagsAlone)
+	return v.tagging && (v.content == contentPage || v.content == contentData)
+}
+
+// wantsTag reports whether a tag is of use on the response: not on a part of a page, which
+// caches are to keep, nor on data for a script, unless nothing else can carry the token.
+func (v *Visit) wantsTag() bool {
+	switch v.destination() {
+	case contentAsset:
+		return false
+	case contentData:
+		return v.tracker.tagsAlone
+	}
+	return true
 }
 
 // content is what a response holds, as far as that matters to the carrier rule.
@@ -192,7 +204,10 @@ func (v *Visit) contentFor(h http.Header, status int, first []byte) content {
 			return contentUnknown // what asks for anything may ask for an image
 		}
 	}
-	return v.destination()
+	if c := v.destination(); c != contentData || v.tracker.tagsAlone {
+		return c
+	}
+	return contentUnknown // by a script, of what may be a part of a page
 }
 
 // contentOf looks at the Content-Type, and where there is none at the body, as net/http

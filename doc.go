@@ -103,8 +103,8 @@
 // could carry a tag is private also for visitors who were not asked, for robots and for
 // errors and redirects; nothing else of such an answer changes. What the handler marks as
 // shared carries no tag for anybody. Styles, scripts, images, fonts and media are left
-// alone, and so is what scripts fetch as data, unless nothing but a tag can carry the
-// token.
+// alone. Data that scripts fetch is private as pages are, and carries a tag only where nothing
+// else can carry the token.
 //
 // A middleware that makes responses public must stand inside of the Tracker's Handler.
 //

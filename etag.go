@@ -81,7 +81,7 @@ func (e ETag) Identify(v *Visit) {
 	}
 	v.tagging = true
 	v.Hook() // also where nobody may be recognised: the page is private for everybody
-	if v.seedable() && v.destination() != contentAsset {
+	if v.seedable() && v.wantsTag() {
 		v.Offer("etag")
 		v.holdLimit = e.HashLimit
 		if v.holdLimit == 0 {
@@ -139,7 +139,7 @@ func (e ETag) translate(v *Visit, name string, lines []string) {
 
 // Attach implements [Strategy].
 func (e ETag) Attach(v *Visit, h http.Header, status int) {
-	if !v.isPersonalURL() || v.destination() == contentAsset || v.New() && !v.seedable() {
+	if !v.isPersonalURL() || !v.wantsTag() || v.New() && !v.seedable() {
 		return
 	}
 	switch status {

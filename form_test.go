@@ -35,21 +35,21 @@ func TestNobodyWaitsForAForm(t *testing.T) {
 	handlers := map[string]http.HandlerFunc{
 		"401": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Connection", "close")
-			http.Error(w, "no", 401)
+			http.Error(w, "no", http.StatusUnauthorized)
 		},
 		"408": func(w http.ResponseWriter, r *http.Request) {
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 			_, err := io.ReadAll(r.Body)
 			assert.Error(t, err)
 			w.Header().Set("Connection", "close")
-			http.Error(w, "late", 408)
+			http.Error(w, "late", http.StatusRequestTimeout)
 		},
 		"403": func(w http.ResponseWriter, r *http.Request) { // which asks, with a deadline
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 			_, ok := revisit.FromContext(r.Context())
 			assert.False(t, ok)
 			w.Header().Set("Connection", "close")
-			http.Error(w, "no", 403)
+			http.Error(w, "no", http.StatusForbidden)
 		},
 	}
 	for _, strategy := range []revisit.Strategy{nil, revisit.Cookie{}, revisit.ETag{}} {

@@ -232,7 +232,10 @@ func TestDataIsTaggedUnderETagAlone(t *testing.T) {
 			b.get("/typed")
 			resp := b.get("/"+path, fetch)
 			assert.Equal(t, c.want, hasToken(resp), "%T, %s", c.strategy, path)
-			if resp.Header.Get("X-App-Visitor") == "" { // which rides on anything
+			if path == "json" {
+				assert.True(t, isPrivate(resp), "%T: for scripts as for others", c.strategy)
+				assert.True(t, isPrivate(newBrowser(b.handler).get("/json", bare)))
+			} else if resp.Header.Get("X-App-Visitor") == "" { // which rides on anything
 				assert.Equal(t, c.want, isPrivate(resp), "%T, %s", c.strategy, path)
 			}
 		}

@@ -206,13 +206,8 @@ func (w *response) holds(first []byte) (declared int, ok bool) {
 	if declared > limit || strings.HasPrefix(headerValue(h, "Content-Type"), "text/event-stream") {
 		return -1, false
 	}
-	switch contentOf(h, first) {
-	case contentAsset:
+	if contentOf(h, first) == contentAsset {
 		return -1, false
-	case contentData:
-		if !w.v.tracker.tagsAlone {
-			return -1, false
-		}
 	}
 	c := cachingOf(h)
 	return declared, c.carries() && !c.noStore && w.v.sealable("etag")

@@ -87,7 +87,7 @@ func blocks(t *testing.T) []block {
 func TestEachBlockIsCompiledOrRun(t *testing.T) {
 	own := map[string]string{ // by page and language, or page and name
 		"README.md html": "TestTheTagInAPage", "docs/beacon.md html": "TestTheTagInAPage",
-		"docs/beacon.md ": "TestTheContentSecurityPolicy", "docs/fingerprint.md thumbmark": "TestScriptsAreScripts",
+		"docs/beacon.md ": "TestTheContentSecurityPolicy", "docs/beacon.md js": "TestAServiceWorkerCostsNoPageView", "docs/fingerprint.md thumbmark": "TestScriptsAreScripts",
 		"README.md sh": "TestTheREADMEByHand", "docs/performance.md sh": "TestTheTargetsAreThere", "docs/start.md start": "TestStart",
 		"docs/orders.md sql": "TestOrders", "docs/stores.md sql": "TestTheQuestionsOfTheDocumentation",
 	}

@@ -38,7 +38,7 @@ var mutants = []mutant{
 	{"1: also where nobody is recognised", "etag.go", "v.Hook() // also where", "v.hooked = v.hooked || v.permission >= Recognise // also where", "ForEverybody"},
 	{"1: the response's type comes before the request", "carrier.go", "if c := contentOf(h, first); c != contentUnknown {", "if c := contentOf(h, first); false {", "ForEverybody"},
 	{"1: a body is known by its beginning", "carrier.go", "if kind == \"\" && len(first) > 0 {", "if false {", "ForEverybody|AssetsAre"},
-	{"1: a page as an image has no tag", "etag.go", "!v.isPersonalURL() || v.destination() == contentAsset ||", "!v.isPersonalURL() ||", "AssetsAre|AsAnImage"},
+	{"1: a page as an image has no tag", "carrier.go", "\tcase contentAsset:\n\t\treturn false\n\tcase contentData:\n\t\treturn v.tracker.tagsAlone", "\tcase contentData:\n\t\treturn v.tracker.tagsAlone", "AssetsAre|AsAnImage|ForEverybody"},
 	{"1: assets are left alone", "carrier.go", "case \"image\", \"font\", \"audio\", \"video\":\n\t\treturn contentAsset", "case \"image\", \"font\", \"audio\", \"video\":", "AssetsAre"},
 	{"1: Fetch Metadata tells a part of a page", "carrier.go", "\treturn contentAsset\n}\n", "\treturn contentPage\n}\n", "AssetsAre"},
 	{"1: no cookie begins on an asset", "cookie.go", "v.content == contentAsset || ", "", "AssetsAre"},
