@@ -70,10 +70,12 @@ func (e ETag) check() error {
 
 // Identify implements [Strategy].
 func (e ETag) Identify(v *Visit) {
-	h := v.request.Header
 	for _, name := range [...]string{"If-None-Match", "If-Match", "If-Range"} {
-		if found := (tags{lines: h[name]}); found.next() {
-			e.translate(v, name, h[name])
+		lines := v.request.Header[name]
+		if isLong(lines) {
+			v.tracker.stats.forged.Add(1)
+		} else if found := tagsOf(v.request, name); found.next() {
+			e.translate(v, name, lines)
 		}
 	}
 	if v.request.Method != http.MethodGet && v.request.Method != http.MethodHead {
@@ -183,7 +185,7 @@ func (e ETag) seed(v *Visit, h http.Header) {
 		return
 	}
 	if v.whole != nil && !v.resent {
-		for sent := (tags{lines: v.request.Header["If-None-Match"]}); sent.next(); {
+		for sent := tagsOf(v.request, "If-None-Match"); sent.next(); {
 			v.notModified = v.notModified || sent.tag.token == token && sent.tag.content == content
 		}
 	}
@@ -202,7 +204,7 @@ func (e ETag) echo(v *Visit, h http.Header, asked string) bool {
 	if c.noStore || !c.carries() {
 		return false
 	}
-	for sent := (tags{lines: v.request.Header[asked]}); sent.next(); {
+	for sent := tagsOf(v.request, asked); sent.next(); {
 		tag := sent.tag
 		if tag.content != content || tag.suffix != "" && asked != "If-None-Match" {
 			continue
@@ -341,6 +343,28 @@ func cutMember(s string) (member, rest string) {
 		}
 	}
 	return trimSpace(s), ""
+}
+
+// maxTagField is how long a field with tags is at most that is looked at. Browsers send one
+// tag, and caches a few.
+const maxTagField = 8 << 10
+
+// tagsOf walks through the tags of our shape in a header field. One that is too long has
+// none: it goes to the handler as it came, to whom they are somebody else's.
+func tagsOf(r *http.Request, name string) tags {
+	lines := r.Header[name]
+	if isLong(lines) {
+		return tags{}
+	}
+	return tags{lines: lines}
+}
+
+func isLong(lines []string) bool {
+	n := 0
+	for _, line := range lines {
+		n += len(line)
+	}
+	return n > maxTagField
 }
 
 // tags walks through the tags of our shape in the lines of a header field.

@@ -241,3 +241,25 @@ func TestDataIsTaggedUnderETagAlone(t *testing.T) {
 		}
 	}
 }
+
+// A field with a megabyte of tags is looked at no further: the handler gets it as it came.
+func TestALongListOfTagsIsLeftAlone(t *testing.T) {
+	var got http.Header
+	tracker := newTracker(t, revisit.Config{Strategy: revisit.ETag{}})
+	b := newBrowser(tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Clone()
+		w.Header().Set("Etag", `"v1"`)
+		http.ServeContent(w, r, "x.html", time.Time{}, strings.NewReader("<p>the page"))
+	})))
+	b.get("/")
+	tag := b.tags["/"]
+	for _, name := range []string{"If-None-Match", "If-Match", "If-Range"} {
+		long := strings.Repeat(tag+", ", 200) + tag
+		before := tracker.Stats()
+		b.get("/", typed, header("If-None-Match", ""), header(name, long))
+		assert.Equal(t, long, got.Get(name))
+		assert.Equal(t, before.Forged+1, tracker.Stats().Forged)
+		assert.Equal(t, before.Returning["etag"], tracker.Stats().Returning["etag"])
+	}
+	assert.Equal(t, 304, b.get("/", typed, header("If-None-Match", strings.Repeat(`"x", `, 100)+tag)).StatusCode)
+}

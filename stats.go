@@ -17,7 +17,7 @@ type Stats struct {
 	Merged    int64            // sessions merged into an older one
 	Forgotten int64            // sessions erased at the visitor's request
 
-	Forged    int64 // presented tokens that none of our keys has sealed for the purpose; tickets of another network, too
+	Forged    int64 // presented tokens that none of our keys has sealed for the purpose; tickets of another network, and fields with over 8 KiB of tags, too
 	Expired   int64 // presented tokens past Config.Lifetime
 	Ambiguous int64 // requests with two different valid tokens in one carrier
 	Leaked    int64 // claims of tags that have met too many different cookies

@@ -576,7 +576,7 @@ func (v *Visit) replaceStored() {
 // wantWhole makes the handler answer 200 where it would answer 304. Requests that do
 // not end as a plain 200 anyway are left alone.
 func (v *Visit) wantWhole() {
-	if !v.seedable() || hasStar(v.request.Header["If-None-Match"]) {
+	if none := v.request.Header["If-None-Match"]; !v.seedable() || !isLong(none) && hasStar(none) {
 		return
 	}
 	v.resent = true

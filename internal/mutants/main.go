@@ -41,6 +41,7 @@ var mutants = []mutant{
 	{"1: a page as an image has no tag", "carrier.go", "\tcase contentAsset:\n\t\treturn false\n\tcase contentData:\n\t\treturn v.tracker.tagsAlone", "\tcase contentData:\n\t\treturn v.tracker.tagsAlone", "AssetsAre|AsAnImage|ForEverybody"},
 	{"1: assets are left alone", "carrier.go", "case \"image\", \"font\", \"audio\", \"video\":\n\t\treturn contentAsset", "case \"image\", \"font\", \"audio\", \"video\":", "AssetsAre"},
 	{"1: Fetch Metadata tells a part of a page", "carrier.go", "\treturn contentAsset\n}\n", "\treturn contentPage\n}\n", "AssetsAre"},
+	{"7: a long list of tags costs nothing", "etag.go", "if isLong(lines) {\n\t\t\tv.tracker", "if false {\n\t\t\tv.tracker", "LongList"},
 	{"1: no cookie begins on an asset", "cookie.go", "v.content == contentAsset || ", "", "AssetsAre"},
 	{"1: no link on an asset", "link.go", "v.content == contentAsset || ", "", "AssetsAre"},
 	{"1: data has tags where nothing else can carry", "tracker.go", "name != (ETag{}).Via() && name != (Fingerprint{}).Via()", "name != (ETag{}).Via()", "DataIs"},
