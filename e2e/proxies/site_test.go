@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -334,12 +335,25 @@ func (s *site) watch(next http.Handler) http.Handler {
 	})
 }
 
+// isPart reports whether the page is a part of pages, which is nobody's own: an asset, or data
+// where a cookie can carry the token. Only a 304 of it may be private: that does not say what
+// it is of, and whoever asks for it as a page gets it like one.
+func (p page) isPart() bool {
+	return p.media != "" && p.media != "text/html" && (p.media != "application/json" || p.strategy != "etag")
+}
+
+// isOpen reports whether the request decides what the page is, since the response does not:
+// it has no type, and its header goes before a body is seen. See docs/decisions/04.
+func (p page) isOpen() bool {
+	return p.media == "" && slices.Contains([]string{"explicit", "redirect", "moved", "missing", "error"}, p.kind)
+}
+
 // sides notes whether a response of a URL was one for all, or one that we have made private. A
 // URL of which there are both is one that a shared cache can mix up. A 304 and the answer to a
 // HEAD are never kept as a response for all.
 func (s *site) sides(r *http.Request, h http.Header, status int) {
 	p := pageAt(r.URL.Path)
-	if p.kind == "" || p.strategy == "cookie" || p.login || p.kind == "negotiated" || p.kind == "form" || r.Method == http.MethodPost || isPrivate(allWays[p.way]) {
+	if p.kind == "" || p.strategy == "cookie" || p.login || p.isOpen() || p.kind == "negotiated" || p.kind == "form" || r.Method == http.MethodPost || isPrivate(allWays[p.way]) {
 		return
 	}
 	s.mu.Lock()
@@ -349,6 +363,9 @@ func (s *site) sides(r *http.Request, h http.Header, status int) {
 		return // a cookie rides on no 304, so that it can be put into no stored page
 	}
 	if isPrivate(h) {
+		if status == http.StatusNotModified && len(tokensIn(h)) == 0 && p.isPart() {
+			return
+		}
 		s.ours[url] = what
 	} else if status != http.StatusNotModified && r.Method == http.MethodGet && !strings.Contains(h.Get("Cache-Control"), "no-store") {
 		s.shared[url] = what
