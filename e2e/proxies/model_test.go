@@ -654,6 +654,9 @@ func (r *run) wantsWhole(m *move) string {
 		if shared {
 			return "the proxy took the 304 for its own copy"
 		}
+		if m.page.isPart() {
+			return "the proxy lets go of its copy for a 304 that does not say what it is of"
+		}
 	case m.client.permission == "deny" && (sent != nil || m.hasCookie):
 		return "it clears what the client has"
 	case m.client.permission == "unasked" || m.client.agent == agentBot:
