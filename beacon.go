@@ -22,7 +22,8 @@ const defaultBeaconPath = "/revisit/"
 //
 //	mux.Handle("/revisit/", tracker.Beacon())
 //
-// It serves, under that path:
+// That line panics beside a pattern with a method, as "GET /". [Tracker.Mount] works beside
+// any. It serves, under that path:
 //
 //   - pixel.gif, the anchor: a transparent image of one pixel. On pages that are
 //     not wrapped (static ones, or those of a CDN) an <img> of it counts the page
@@ -55,6 +56,29 @@ func (t *Tracker) Beacon() http.Handler {
 	return &beacon{
 		anchor: &handler{tracker: t, next: http.HandlerFunc(t.serveAnchor), kind: kindAnchor},
 		forget: atPlainHost(http.NewCrossOriginProtection().Handler(forget)),
+	}
+}
+
+// Mount mounts [Tracker.Beacon] in a ServeMux, at [Config.BeaconPath]:
+//
+//	tracker.Mount(mux)
+//
+// Since it has a pattern for each path, with its method, it works beside "GET /", "/{path...}"
+// and "/{lang}/{page}", where mux.Handle("/revisit/", tracker.Beacon()) panics. (Not beside a
+// pattern for HEAD alone, as "HEAD /".) What the beacon does not serve is left to the other
+// patterns.
+//
+// A pattern with a host, as "shop.example/", comes before those without one. If the mux has such
+// patterns, name their hosts: the beacon is mounted at each of them, too. Mount panics if it is called
+// twice for one mux, as mux.Handle does. A mux behind http.StripPrefix sees
+// other paths than browsers do, so mount Beacon there yourself.
+func (t *Tracker) Mount(mux *http.ServeMux, hosts ...string) {
+	h := t.Beacon()
+	for _, host := range append([]string{""}, hosts...) {
+		for _, name := range [...]string{"pixel.gif", "anchor", "revisit.js", "link/{ticket}"} {
+			mux.Handle("GET "+host+t.beaconPath+name, h)
+		}
+		mux.Handle("POST "+host+t.beaconPath+"forget", h)
 	}
 }
 

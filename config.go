@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 )
@@ -171,7 +172,7 @@ func (c *Config) check() error {
 	}
 	if p := c.BeaconPath; p == "/" {
 		fault("Config.BeaconPath is %q, and all that lies below it is the beacon's, which would be everything: want a path like %q", p, defaultBeaconPath)
-	} else if p != "" && (p[0] != '/' || p[len(p)-1] != '/' || strings.Contains(p, "//") || (&url.URL{Path: p}).String() != p) {
+	} else if p != "" && (p[0] != '/' || p[len(p)-1] != '/' || path.Clean(p)+"/" != p || (&url.URL{Path: p}).String() != p) {
 		fault("Config.BeaconPath is %q, want a path like %q", p, defaultBeaconPath)
 	}
 	if h, ok := c.Strategy.(hybrid); ok {

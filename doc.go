@@ -77,7 +77,7 @@
 // a page joins the page's session to the anchor's. It takes one line in the mux
 // and one in the pages:
 //
-//	mux.Handle("/revisit/", tracker.Beacon())
+//	tracker.Mount(mux)
 //	page.Tag = revisit.Tag(r.Context())
 //
 // A POST carries no tag; [Field] gives a form what says whose it is. See

@@ -14,6 +14,6 @@ func serveMux(tracker *revisit.Tracker) http.Handler {
 	})))
 	mux.Handle("GET /events", tracker.Handler(http.HandlerFunc(events)))
 	mux.Handle("GET /upgrade", tracker.Handler(http.HandlerFunc(upgrade)))
-	mux.Handle("/revisit/", tracker.Beacon())
+	tracker.Mount(mux)
 	return mux
 }

@@ -103,7 +103,7 @@ func (s *shop) routes() http.Handler {
 
 	all := http.NewServeMux()
 	all.Handle("/", s.tracker.Handler(showSession(pages)))
-	all.Handle("/revisit/", s.tracker.Beacon())
+	s.tracker.Mount(all)
 	all.HandleFunc("GET /dashboard", forThisMachine(s.board.serve))
 	all.HandleFunc("GET /dashboard/visitor/{id}", forThisMachine(s.board.visitor))
 	all.HandleFunc("GET /static/dashboard.js", file("pages/dashboard.js"))

@@ -48,6 +48,10 @@ var mutants = []mutant{
 	{"1: no link on somebody else's 304", "link.go", "status == http.StatusNotModified && !ours", "false && !ours", "Freshens"},
 	{"1: Seal obeys the rule", "visit.go", "!v.sealable(purpose) || !c.carries()", "!v.sealable(purpose)", "Differential|Shared"},
 
+	{"beacon: mounted by path and method", "beacon.go", "mux.Handle(\"GET \"+host+t.beaconPath+name, h)", "mux.Handle(host+t.beaconPath+name, h)", "MountWorks"},
+	{"beacon: mounted at each host", "beacon.go", "range append([]string{\"\"}, hosts...)", "range append([]string{\"\"}, hosts[:0]...)", "MountWorks"},
+	{"beacon: no path that browsers clean", "config.go", "path.Clean(p)+\"/\" != p", "path.Clean(p) == \"\"", "NeverAskedFor"},
+
 	// 2. Nobody gets stale or mixed content.
 	{"2: tags are taken apart", "etag.go", "kept = append(kept, weakPrefix(tag.weak)+`\"`+own+`\"`)", "kept = append(kept, member)", "Differential|OwnTags"},
 	{"2: the suffix stays in If-Range", "etag.go", "own+tag.suffix+`\"`", "own+`\"`", "Resumed|OwnTags"},
