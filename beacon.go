@@ -41,7 +41,7 @@ const defaultBeaconPath = "/revisit/"
 //     referrer are reported.
 //   - link/…, the frame of [NoScript].
 //   - forget: a POST from the same origin forgets the visitor, as Tracker.Forget
-//     does. Put [Field] into the form.
+//     does, and ends the consent that [OptIn] has found. Put [Field] into the form.
 //
 // All of it is subject to Config.Consent as any other request is. Sessions that
 // turn out to be one browser are merged as those of a [Hybrid] are: under Restore
@@ -241,6 +241,7 @@ func (t *Tracker) serveForget(w http.ResponseWriter, r *http.Request) {
 	// worth nothing: a tombstone has its session.
 	w.Header().Set("Clear-Site-Data", `"cache"`)
 	w.Header().Set("Cache-Control", "no-store")
+	v.endConsent(w.Header())
 	if headerValue(r.Header, "Sec-Fetch-Mode") != "navigate" {
 		w.WriteHeader(http.StatusNoContent)
 		return

@@ -25,7 +25,8 @@ type Config struct {
 
 	// Consent says what may be done with the visitor behind a request: see
 	// OptIn and OptOut. It is required, there is no default for it. It is called
-	// once for each request, by many at a time.
+	// once for each request, by many at a time; and once more where a visitor is forgotten, to
+	// learn which cookie OptIn has the consent from.
 	Consent func(*http.Request) Permission
 
 	// Bot says whether a request is that of a crawler, a previewer of links or another
@@ -151,7 +152,7 @@ func (c *Config) check() error {
 	errs := []error{checkKeys(c.Keys)}
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf("revisit: "+format, args...)) }
 	if c.Consent == nil {
-		fault("Config.Consent is missing: say who may be recognised, with OptIn, OptOut or a function of your own")
+		fault("Config.Consent is missing (OptIn and OptOut return nil for a name or a value that no cookie can have): say who may be recognised, with OptIn, OptOut or a function of your own")
 	}
 	for _, d := range []struct {
 		name  string

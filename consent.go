@@ -1,8 +1,10 @@
 package revisit
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // A Permission says what may be done with the visitor behind a request. It is
@@ -61,12 +63,27 @@ func (p Permission) String() string {
 // carriers are cleared, but the session stays in the store until it ends. Call
 // Tracker.Forget where you take a no.
 //
+// Forgetting ends consent, or the next page would begin a new session: the answer of
+// the beacon's forget, and that of a handler which has called Tracker.Forget for its own
+// session, expire the cookie, unless the handler sets it itself. It is expired for
+// this host and Path=/, and for the Domain of the Tracker's [Cookie]. A banner that sets it with
+// another Path or Domain has to end it itself.
+//
 // Whoever deletes all cookies deletes this one too, so the visitor is asked
 // again before a tag counts; and on a page that was opened in between, the tag
 // is gone. Do not give the consent cookie SameSite=Strict: it would be missing
 // on a click from another site.
+//
+// OptIn returns nil for a name or a value that no cookie can have, and for no value, which
+// is what a cookie has that was emptied. New reports that.
 func OptIn(cookie, value string) func(*http.Request) Permission {
+	if !isCookieName(cookie) || value == "" || trimSpace(value) != value || strings.ContainsFunc(value, isNoCookieText) {
+		return nil
+	}
 	return func(r *http.Request) Permission {
+		if q, ok := r.Context().(*consentQuestion); ok {
+			q.cookies = append(q.cookies, cookie)
+		}
 		permission := Unasked
 		for found := cookiesOf(r, cookie); found.next(); {
 			if found.value != value {
@@ -82,8 +99,14 @@ func OptIn(cookie, value string) func(*http.Request) Permission {
 // value), Sec-GPC: 1 (Global Privacy Control) or DNT: 1, else [Recognise].
 //
 // It is for sites that need no consent beforehand. Whether yours is one is a
-// question of law: see docs/privacy.md.
+// question of law: see docs/privacy.md. A visitor who was forgotten has not opted out, so the next
+// page begins a new session: set the cookie where they say no.
+//
+// OptOut returns nil for a name that no cookie can have. New reports that.
 func OptOut(cookie string) func(*http.Request) Permission {
+	if !isCookieName(cookie) {
+		return nil
+	}
 	return func(r *http.Request) Permission {
 		if headerValue(r.Header, "Sec-Gpc") == "1" || headerValue(r.Header, "Dnt") == "1" {
 			return Deny
@@ -93,6 +116,66 @@ func OptOut(cookie string) func(*http.Request) Permission {
 		}
 		return Recognise
 	}
+}
+
+// isCookieName reports whether a cookie can have the name (RFC 6265, section 4.1.1).
+func isCookieName(name string) bool {
+	return len(name) <= maxCookieName && (&http.Cookie{Name: name}).Valid() == nil
+}
+
+const maxCookieName = 256
+
+// isNoCookieText reports whether browsers refuse a cookie with r in its value, or end it there (RFC 6265bis,
+// section 5.6).
+func isNoCookieText(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r == ';' }
+
+// A consentQuestion is the context of a request about which Config.Consent is asked once more, to
+// learn which cookies the consent is in: OptIn adds its own, also where a function of the
+// site's calls it.
+type consentQuestion struct {
+	context.Context
+	cookies []string
+}
+
+// endConsent expires the cookies that the consent is in. A response that shared caches may keep is
+// left alone, and so is a cookie that the handler sets itself.
+func (v *Visit) endConsent(h http.Header) {
+	q := &consentQuestion{Context: v.request.Context()}
+	v.tracker.consent(v.request.WithContext(q))
+	domains := []string{""}
+	for _, s := range leaves(v.tracker.strategy) {
+		if c, ok := s.(Cookie); ok && c.Domain != "" {
+			domains = append(domains, c.Domain)
+		}
+	}
+	for _, name := range q.cookies {
+		if found := cookiesOf(v.request, name); !found.next() || setsCookie(h, name) || !allowPrivate(h) {
+			continue
+		}
+		prefix, secure := strings.ToLower(name), ""
+		if strings.HasPrefix(prefix, "__host-") || strings.HasPrefix(prefix, "__secure-") {
+			secure = "; Secure" // or browsers refuse it
+		}
+		for _, domain := range domains {
+			if domain != "" {
+				if strings.HasPrefix(prefix, "__host-") {
+					continue
+				}
+				domain = "; Domain=" + domain
+			}
+			h.Add("Set-Cookie", name+"=; Path=/"+domain+"; Expires=Thu, 01 Jan 1970 00:00:00 GMT"+secure+"; SameSite=Lax")
+		}
+	}
+}
+
+// setsCookie reports whether a response sets the cookie of a name.
+func setsCookie(h http.Header, name string) bool {
+	for _, line := range h["Set-Cookie"] {
+		if before, _, ok := strings.Cut(line, "="); ok && trimSpace(before) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // headerValue is Header.Get for a name that is canonical already.

@@ -56,8 +56,11 @@ func (t *Tracker) deny(v *Visit) bool {
 // for a form that is sent, and where a carrier was about to be written), else with the
 // next one; a tag with the next page of its URL. The
 // Session that the handler has goes on showing what was; its Set returns
-// ErrForgotten. One that the request only looks like is not forgotten: ErrGuess. If
-// consent stays, the next page begins a new session.
+// ErrForgotten. One that the request only looks like is not forgotten: ErrGuess.
+//
+// The consent that [OptIn] has found ends with the same response, if its header is looked at and no shared
+// cache may keep it, so call Forget in the handler of a POST. If consent stays, the next page
+// begins a new session.
 //
 // A session that is not there gets a tombstone, too: its token may be around. It returns
 // ErrNotFound for an ID that no session can have, as the zero one. Record.Likely of other
@@ -86,6 +89,7 @@ func (t *Tracker) Forget(ctx context.Context, id ID) error {
 		return fmt.Errorf("revisit: forget %v: %w", id, err)
 	}
 	if v != nil {
+		v.disclaims.Store(true)
 		v.clearing.Store(true)
 	}
 	return nil

@@ -390,6 +390,9 @@ func (v *Visit) attach(h http.Header, status int, first []byte) {
 	switch {
 	case v.clearing.Load():
 		v.tracker.strategy.Clear(v, h, status)
+		if v.disclaims.Load() && !v.freshening {
+			v.endConsent(h)
+		}
 	case v.session.tracker != nil:
 		if status >= 300 && status < 400 && status != http.StatusNotModified && v.New() {
 			v.session.isRedirect()

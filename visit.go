@@ -48,9 +48,10 @@ type Visit struct {
 	personal    bool // the body has a ticket, so the response is to be private
 	sentPrivate bool // the header has gone, and was private
 
-	clearing atomic.Bool // the carriers are to go; Forget may be called from another goroutine
-	offers   uint32      // a bit for each strategy, by rank, that can carry a new token
-	mu       sync.Mutex
+	disclaims atomic.Bool // the consent is to end, too: see endConsent
+	clearing  atomic.Bool // the carriers are to go; Forget may be called from another goroutine
+	offers    uint32      // a bit for each strategy, by rank, that can carry a new token
+	mu        sync.Mutex
 
 	holdLimit int       // up to here the body is held back to be hashed
 	whole     *heldBody // that was held back from beginning to end

@@ -52,6 +52,18 @@ var mutants = []mutant{
 	{"beacon: mounted at each host", "beacon.go", "range append([]string{\"\"}, hosts...)", "range append([]string{\"\"}, hosts[:0]...)", "MountWorks"},
 	{"beacon: no path that browsers clean", "config.go", "path.Clean(p)+\"/\" != p", "path.Clean(p) == \"\"", "NeverAskedFor"},
 
+	{"8: Forget ends consent", "forget.go", "\t\tv.disclaims.Store(true)\n", "", "ForgettingEnds"},
+	{"8: the form ends consent", "beacon.go", "\tv.endConsent(w.Header())\n", "", "EndsConsent"},
+	{"8: an OptIn within is asked", "consent.go", "v.tracker.consent(v.request.WithContext(q))", "_ = q", "ForgettingEnds"},
+	{"8: the end of consent is not shared", "consent.go", " || !allowPrivate(h) {", " {", "ConsentDoesNotEnd"},
+	{"8: the end of consent freshens nothing", "response.go", "v.disclaims.Load() && !v.freshening", "v.disclaims.Load()", "ConsentDoesNotEnd"},
+	{"8: what the handler says of consent stays", "consent.go", "setsCookie(h, name) || ", "", "ConsentDoesNotEnd"},
+	{"8: consent ends for the Domain, too", "consent.go", "domains = append(domains, c.Domain)", "_ = c.Domain", "TheConsentCookieIs"},
+	{"8: a prefix keeps its promise", "consent.go", "secure = \"; Secure\" // or", "_ = secure // or", "TheConsentCookieIs"},
+	{"8: OptIn has a name", "consent.go", "if !isCookieName(cookie) || value == \"\"", "if value == \"\"", "CookiesThatCannotBe"},
+	{"8: OptIn has a value", "consent.go", " || value == \"\" ||", " ||", "CookiesThatCannotBe"},
+	{"8: OptOut has a name", "consent.go", "if !isCookieName(cookie) {", "if false {", "CookiesThatCannotBe"},
+
 	// 2. Nobody gets stale or mixed content.
 	{"2: tags are taken apart", "etag.go", "kept = append(kept, weakPrefix(tag.weak)+`\"`+own+`\"`)", "kept = append(kept, member)", "Differential|OwnTags"},
 	{"2: the suffix stays in If-Range", "etag.go", "own+tag.suffix+`\"`", "own+`\"`", "Resumed|OwnTags"},
