@@ -12,7 +12,6 @@
 //	if err != nil {
 //		log.Fatal(err) // every fault of the Config
 //	}
-//	defer tracker.Close()
 //	mux.Handle("/", tracker.Handler(shop))
 //
 //	func checkout(w http.ResponseWriter, r *http.Request) {
@@ -22,6 +21,22 @@
 //			...
 //		}
 //	}
+//
+// When the program ends, call [Tracker.Close] after [http.Server.Shutdown]: it saves the page
+// views that wait. A deferred Close before log.Fatal(server.ListenAndServe()) never
+// runs, so wait for the signal:
+//
+//	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+//	defer stop()
+//	go func() {
+//		log.Print(server.ListenAndServe())
+//		stop()
+//	}()
+//	<-ctx.Done()
+//	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+//	defer cancel()
+//	server.Shutdown(ctx) // waits for the requests that are under way
+//	tracker.Close()
 //
 // A handler must do without a session, too: there is none for a visitor who was
 // not asked or said no, nor for requests that nobody could be recognised by.

@@ -15,7 +15,7 @@ type Stats struct {
 	Returning map[string]int64 // requests whose session was recognised, by strategy, "link", "form" or "adopted"
 	Joined    int64            // links honoured: a page and the anchor are one browser
 	Merged    int64            // sessions merged into an older one
-	Forgotten int64            // sessions erased at the visitor's request
+	Forgotten int64            // visitors erased at their request, with all that was merged: the log has a line for each ID
 
 	Forged    int64 // presented tokens that none of our keys has sealed for the purpose; tickets of another network, and fields with over 8 KiB of tags, too
 	Expired   int64 // presented tokens past Config.Lifetime

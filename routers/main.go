@@ -11,11 +11,16 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"log"
 	"net/http"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/revisit-go/revisit"
 )
@@ -55,9 +60,19 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer tracker.Close()
+	defer tracker.Close() // which log.Fatal would leave out
 	log.Printf("http://%s/products/7 by %s", *addr, *router)
-	log.Fatal(http.ListenAndServe(*addr, site(tracker)))
+	server := &http.Server{Addr: *addr, Handler: site(tracker)}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	go func() {
+		log.Print(server.ListenAndServe())
+		stop()
+	}()
+	<-ctx.Done()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = server.Shutdown(ctx)
 }
 
 // config recognises everybody, so that one can watch: a site asks first, see OptIn. The

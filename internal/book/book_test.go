@@ -124,6 +124,7 @@ func TestEachBlockIsCompiledOrRun(t *testing.T) {
 var preludes = map[string]string{
 	"README.md": `var (
 		key []byte
+		server *http.Server
 		mux *http.ServeMux
 		shop http.Handler
 		tracker *revisit.Tracker
@@ -165,7 +166,7 @@ var imports = map[string]string{
 	"pgstore": "github.com/revisit-go/revisit/pgstore", "redisstore": "github.com/revisit-go/revisit/redisstore",
 	"pgxpool": "github.com/jackc/pgx/v5/pgxpool", "rueidis": "github.com/redis/rueidis",
 	"bufio": "bufio", "context": "context", "sql": "database/sql", "fmt": "fmt", "log": "log", "http": "net/http", "netip": "net/netip",
-	"strings": "strings", "testing": "testing", "time": "time",
+	"os": "os", "signal": "os/signal", "strings": "strings", "syscall": "syscall", "testing": "testing", "time": "time",
 }
 
 // importsOf returns the import declaration that a text needs.
