@@ -33,7 +33,8 @@ import (
 //
 // The sub-tests about expiry wait for it, in parallel, for a bit more than a
 // second of real time. In a testing/synctest bubble use [Check]. Those about
-// [revisit.Batcher] or [revisit.Lister] are skipped for a store that is none.
+// [revisit.Batcher], [revisit.Lister] or [revisit.Indexer] are skipped for a store that is
+// none.
 func Run(t *testing.T, open func(*testing.T) revisit.Store) {
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
@@ -69,7 +70,7 @@ func Check(ctx context.Context, open func() revisit.Store) map[string]error {
 }
 
 // Skipped returns the names of the sub-tests that Run skips for s and Check leaves
-// out, because s is no [revisit.Batcher] or no [revisit.Lister].
+// out, because s is no [revisit.Batcher], no [revisit.Lister] or no [revisit.Indexer].
 func Skipped(s revisit.Store) []string {
 	var names []string
 	for _, c := range checks {
@@ -87,6 +88,11 @@ func isBatcher(s revisit.Store) bool {
 
 func isLister(s revisit.Store) bool {
 	_, ok := s.(revisit.Lister)
+	return ok
+}
+
+func isIndexer(s revisit.Store) bool {
+	_, ok := s.(revisit.Indexer)
 	return ok
 }
 
@@ -139,6 +145,12 @@ var checks = []struct {
 		"LoadAll returns the records of ids; those that are not there are left out (Batcher).", loadAll, false, isBatcher},
 	{"sessions are listed",
 		"Sessions returns all sessions: neither aliases nor tombstones nor records of derived IDs (Lister).", list, false, isLister},
+	{"aliases are found",
+		"Aliases returns the IDs of all records whose MergedInto is root, and no others (Indexer).", aliases, false, isIndexer},
+	{"aliases that others make are found",
+		"An alias is found as soon as the Save that made it has returned (Indexer).", aliasesAtOnce, false, isIndexer},
+	{"an alias that expires hides no other",
+		"Aliases returns the IDs of all records whose MergedInto is root; those that have expired may be left out (Indexer).", aliasesExpire, true, isIndexer},
 }
 
 // now is the time in the precision of a Record.
@@ -789,4 +801,152 @@ func list(ctx context.Context, s revisit.Store) error {
 		}
 	}
 	return nil
+}
+
+// aliasOf returns a small record that was merged into root.
+func aliasOf(root revisit.ID) revisit.Record {
+	r := plain()
+	r.MergedInto = root
+	return r
+}
+
+// wantAliases compares the aliases of root, in any order.
+func wantAliases(ctx context.Context, s revisit.Store, what string, root revisit.ID, want ...revisit.ID) error {
+	got, err := s.(revisit.Indexer).Aliases(ctx, root)
+	if err != nil {
+		return fmt.Errorf("%s: Aliases: %w", what, err)
+	}
+	order := func(a, b revisit.ID) int { return slices.Compare(a[:], b[:]) }
+	got, want = slices.SortedFunc(slices.Values(got), order), slices.SortedFunc(slices.Values(want), order)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("%s: Aliases returned %v, want %v", what, got, want)
+	}
+	return nil
+}
+
+func aliases(ctx context.Context, s revisit.Store) error {
+	a, b := newID(), newID()
+	if err := wantAliases(ctx, s, "before there is one", a); err != nil {
+		return err
+	}
+	one, two, three, other := aliasOf(a), aliasOf(a), aliasOf(a), aliasOf(b)
+	values := full() // with the name of each field and of each short one as a key
+	values.Forgotten, values.MergedInto = false, revisit.ID{}
+	values.Values = map[string]revisit.Value{"m": {Text: a.String(), At: now()}, "MergedInto": {Text: a.String(), At: now()}, `"m":"`: {Text: `"m":"` + a.String(), At: now()}}
+	root := plain()
+	root.ID = a
+	for _, r := range []revisit.Record{one, two, three, other, values, root} {
+		if err := save(ctx, s, r, 0); err != nil {
+			return err
+		}
+	}
+	moved, alone, changed, refused := next(one), next(three), next(two), next(two)
+	moved.MergedInto, refused.MergedInto = b, b
+	alone.MergedInto = revisit.ID{}
+	changed.Hits = 7
+	buried := revisit.Record{ID: one.ID, Version: newVersion(), Created: one.Created, Expires: one.Expires, Forgotten: true}
+	// By turns, so that each step begins where the one before has led.
+	for _, step := range []struct {
+		what string
+		do   func() error
+		a, b []revisit.ID
+	}{
+		{"at first", func() error { return nil }, []revisit.ID{one.ID, two.ID, three.ID}, []revisit.ID{other.ID}},
+		{"after one was changed", func() error { return save(ctx, s, changed, two.Version) }, []revisit.ID{one.ID, two.ID, three.ID}, []revisit.ID{other.ID}},
+		{"after a conflict", func() error { return wantConflict(s.Save(ctx, refused, two.Version)) }, []revisit.ID{one.ID, two.ID, three.ID}, []revisit.ID{other.ID}},
+		{"after one has moved", func() error { return save(ctx, s, moved, one.Version) }, []revisit.ID{two.ID, three.ID}, []revisit.ID{one.ID, other.ID}},
+		{"after one has become a session again", func() error { return save(ctx, s, alone, three.Version) }, []revisit.ID{two.ID}, []revisit.ID{one.ID, other.ID}},
+		{"after one was forgotten", func() error { return save(ctx, s, buried, moved.Version) }, []revisit.ID{two.ID}, []revisit.ID{other.ID}},
+	} {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+		if err := errors.Join(wantAliases(ctx, s, step.what, a, step.a...), wantAliases(ctx, s, step.what, b, step.b...)); err != nil {
+			return err
+		}
+	}
+	if batcher, ok := s.(revisit.Batcher); ok {
+		back, fresh := next(other), aliasOf(a)
+		back.MergedInto = a
+		changes := []revisit.Change{{Record: back, Old: other.Version}, {Record: fresh}}
+		slices.SortFunc(changes, func(a, b revisit.Change) int { return slices.Compare(a.Record.ID[:], b.Record.ID[:]) })
+		if err := errors.Join(batcher.SaveAll(ctx, changes)...); err != nil {
+			return err
+		}
+		if err := errors.Join(wantAliases(ctx, s, "after a batch", a, two.ID, back.ID, fresh.ID), wantAliases(ctx, s, "after a batch", b)); err != nil {
+			return err
+		}
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := s.(revisit.Indexer).Aliases(ended, a); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("Aliases returned error %v, want context.Canceled", err)
+	}
+	return nil
+}
+
+func aliasesAtOnce(ctx context.Context, s revisit.Store) error {
+	root := newID()
+	ids := make([]revisit.ID, 10*writers)
+	_, err := race(len(ids), func(i int) error {
+		r := aliasOf(root)
+		ids[i] = r.ID
+		if err := save(ctx, s, r, 0); err != nil {
+			return err
+		}
+		found, err := s.(revisit.Indexer).Aliases(ctx, root)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(found, r.ID) {
+			return fmt.Errorf("Aliases after Save has %d IDs, and not that of the alias", len(found))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return wantAliases(ctx, s, "after all", root, ids...)
+}
+
+func aliasesExpire(ctx context.Context, s revisit.Store) error {
+	root, another := newID(), newID()
+	early, long, late, extended, gone := aliasOf(root), aliasOf(root), aliasOf(root), aliasOf(root), aliasOf(another)
+	end := now().Add(life)
+	for _, r := range []*revisit.Record{&early, &late, &extended, &gone} {
+		r.Expires = end
+	}
+	longer := next(extended)
+	longer.Expires = end.Add(time.Hour)
+	if err := errors.Join(save(ctx, s, early, 0), save(ctx, s, long, 0), save(ctx, s, late, 0), // one that lasts after and before one that does not
+		save(ctx, s, gone, 0), save(ctx, s, extended, 0), save(ctx, s, longer, extended.Version)); err != nil {
+		return err
+	}
+	timer := time.NewTimer(time.Until(end) + 50*time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	// An expired one may be among them or not.
+	found, err := s.(revisit.Indexer).Aliases(ctx, root)
+	if err != nil {
+		return err
+	}
+	for _, r := range []revisit.Record{long, longer} {
+		if !slices.Contains(found, r.ID) {
+			return fmt.Errorf("Aliases has lost %v, which lasts", r.ID)
+		}
+	}
+	// One that has expired may be born again, and be another one's.
+	again := aliasOf(root)
+	again.ID = gone.ID
+	if err := save(ctx, s, again, 0); err != nil {
+		return err
+	}
+	if found, err = s.(revisit.Indexer).Aliases(ctx, root); err == nil && !slices.Contains(found, again.ID) {
+		err = fmt.Errorf("Aliases lacks %v, which was created again", again.ID)
+	}
+	return errors.Join(err, wantAliases(ctx, s, "after its alias has become another one's", another))
 }

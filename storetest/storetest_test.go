@@ -48,8 +48,10 @@ func TestWhatAStoreLacksIsSkipped(t *testing.T) {
 		lists
 	}{FaultyStore: plain}
 	batches := []string{"a batch saves each change by itself", "batches of several writers get along", "a batch loads what is there"}
-	assert.Equal(t, append(batches, "sessions are listed"), storetest.Skipped(plain))
-	assert.Equal(t, batches, storetest.Skipped(lister))
+	aliases := []string{"aliases are found", "aliases that others make are found", "an alias that expires hides no other"}
+	assert.Equal(t, slices.Concat(batches, []string{"sessions are listed"}, aliases), storetest.Skipped(plain))
+	assert.Equal(t, slices.Concat(batches, aliases), storetest.Skipped(lister))
+	assert.Equal(t, batches, storetest.Skipped(m))
 	assert.Contains(t, storetest.Check(t.Context(), func() revisit.Store { return lister }), "sessions are listed", "it lists nothing")
 
 	out, err := exec.Command(os.Args[0], "-test.run=^TestASlowStorePasses$", "-test.v").CombinedOutput()
@@ -75,6 +77,7 @@ func (lists) Sessions(context.Context) iter.Seq2[revisit.Record, error] {
 type tableStore struct {
 	mu      sync.Mutex
 	records map[revisit.ID]revisit.Record
+	was     map[revisit.ID][]revisit.ID // aliases that were there, by root
 
 	fault string
 }
@@ -142,6 +145,12 @@ func (s *tableStore) Save(ctx context.Context, r revisit.Record, old int64) erro
 			return revisit.ErrConflict
 		}
 	}
+	if !r.MergedInto.IsZero() {
+		if s.was == nil {
+			s.was = make(map[revisit.ID][]revisit.ID)
+		}
+		s.was[r.MergedInto] = append(s.was[r.MergedInto], r.ID)
+	}
 	if s.has("compare and swap are apart") {
 		s.mu.Unlock()
 		runtime.Gosched()
@@ -163,6 +172,28 @@ func (s *tableStore) Save(ctx context.Context, r revisit.Record, old int64) erro
 		return revisit.ErrConflict
 	}
 	return nil
+}
+
+func (s *tableStore) Aliases(ctx context.Context, root revisit.ID) (all []revisit.ID, err error) {
+	if err := ctx.Err(); err != nil && !s.has("the context of Aliases is ignored") {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.has("aliases stay where they were") {
+		return slices.Clone(s.was[root]), nil
+	}
+	for _, r := range s.records {
+		switch {
+		case r.MergedInto != root, s.expired(r), s.has("some aliases are not found") && r.ID[0] > 128:
+		default:
+			all = append(all, r.ID)
+		}
+		if s.has("an expired alias hides the others") && r.MergedInto == root && s.expired(r) {
+			return nil, nil
+		}
+	}
+	return all, nil
 }
 
 // Run must be able to fail: each of these is caught, by the sub-tests that are
@@ -189,6 +220,10 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 		"an expired record stands in the way":        "an expired record can be created again",
 		"the first end stays":                        "a change can move the end",
 		"the context is ignored":                     "a context that has ended is an error",
+		"some aliases are not found":                 "aliases that others make are found",
+		"aliases stay where they were":               "aliases are found",
+		"an expired alias hides the others":          "an alias that expires hides no other",
+		"the context of Aliases is ignored":          "aliases are found",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
