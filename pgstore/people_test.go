@@ -482,6 +482,92 @@ func TestMigrateWaitsForNobody(t *testing.T) {
 	var n int
 	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_indexes WHERE indexname = 'revisit_sessions_expires'`).Scan(&n))
 	assert.Equal(t, 2, n)
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_indexes WHERE indexname = 'revisit_sessions_merged_into'`).Scan(&n))
+	assert.Equal(t, 2, n)
+}
+
+// The aliases of a session are found by an index, which has nothing but aliases in it, and which
+// a table of before gets.
+func TestAliasesAreIndexed(t *testing.T) {
+	pool, store := open(t, tcp(servers.PostgreSQL(t)))
+	ctx := t.Context()
+	_, err := pool.Exec(ctx, `DROP INDEX revisit_sessions_merged_into`) // as of before
+	require.NoError(t, err)
+	_, err = pool.Exec(ctx, `INSERT INTO revisit_sessions (id, version, created, expires, confirmed, forgotten, visits, hits, via, joins, merged_into)
+		SELECT gen_random_uuid(), 1, now(), now() + interval '1 hour', false, false, 1, 1, 'new', 0, CASE WHEN i % 10 = 0 THEN gen_random_uuid() END
+		FROM generate_series(1, 20000) i`)
+	require.NoError(t, err)
+	root := record().ID
+	alias, derived, expired := record(), record(), record()
+	derived.ID[6] = derived.ID[6]&0x0f | 0x80
+	expired.Expires = time.Now().Add(-time.Second)
+	for _, r := range []*revisit.Record{&alias, &derived, &expired} {
+		r.MergedInto = root
+		require.NoError(t, store.Save(ctx, *r, 0))
+	}
+	require.NoError(t, pgstore.Migrate(ctx, pool))
+	var definition string
+	require.NoError(t, pool.QueryRow(ctx, `SELECT indexdef FROM pg_indexes WHERE indexname = 'revisit_sessions_merged_into'`).Scan(&definition))
+	assert.Equal(t, `CREATE INDEX revisit_sessions_merged_into ON public.revisit_sessions USING btree (merged_into) WHERE (merged_into IS NOT NULL)`, definition)
+	_, err = pool.Exec(ctx, `ANALYZE revisit_sessions`)
+	require.NoError(t, err)
+	for range 10 { // a plan for any argument comes after five with their own
+		got, err := store.Aliases(ctx, root)
+		require.NoError(t, err)
+		assert.Equal(t, []revisit.ID{alias.ID}, got)
+	}
+	pool.Reset() // a connection's statistics arrive when it ends, or some time later
+	require.Eventually(t, func() bool {
+		var scans int
+		require.NoError(t, pool.QueryRow(ctx, `SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'revisit_sessions_merged_into'`).Scan(&scans))
+		return scans >= 10
+	}, time.Minute, 50*time.Millisecond, "the index is used")
+}
+
+// Reads that PostgreSQL rolls back are tried again, too. (A view fails the first few times.)
+func TestReadsAreTriedAgain(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	pool, store := open(t, tcp(server))
+	r := record()
+	r.MergedInto = record().ID
+	require.NoError(t, store.Save(t.Context(), r, 0))
+	_, err := pool.Exec(t.Context(), `
+		CREATE SEQUENCE failures;
+		CREATE FUNCTION fail() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+			IF nextval('failures') <= 3 THEN
+				RAISE EXCEPTION 'as it was told' USING ERRCODE = CASE WHEN currval('failures') = 2 THEN '40P01' ELSE '40001' END;
+			END IF;
+			RETURN true;
+		END $$;
+		CREATE SCHEMA failing; CREATE VIEW failing.revisit_sessions AS SELECT * FROM public.revisit_sessions WHERE fail()`)
+	require.NoError(t, err)
+	other, err := pgxpool.New(t.Context(), with(tcp(server), "search_path=failing,public"))
+	require.NoError(t, err)
+	defer other.Close()
+	reading := pgstore.New(other, pgstore.Options{SweepEvery: -1})
+	defer reading.Close()
+	for name, read := range map[string]func() error{
+		"Load": func() error {
+			_, err := reading.Load(t.Context(), r.ID)
+			return err
+		},
+		"LoadAll": func() error {
+			_, err := reading.LoadAll(t.Context(), []revisit.ID{r.ID})
+			return err
+		},
+		"Aliases": func() error {
+			ids, err := reading.Aliases(t.Context(), r.MergedInto)
+			assert.Equal(t, []revisit.ID{r.ID}, ids)
+			return err
+		},
+	} {
+		_, err := pool.Exec(t.Context(), `ALTER SEQUENCE failures RESTART`)
+		require.NoError(t, err)
+		assert.NoError(t, read(), name)
+		var n int
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT last_value FROM failures`).Scan(&n))
+		assert.Equal(t, 4, n, "%s failed three times", name)
+	}
 }
 
 // split reads at one server and writes to another, as applications with a read replica do.

@@ -33,6 +33,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,7 +80,7 @@ type Options struct {
 	SweepEvery time.Duration
 }
 
-// A Store implements revisit.Store, Batcher and Lister.
+// A Store implements revisit.Store, Batcher, Lister and Indexer.
 type Store struct {
 	pool *pgxpool.Pool
 	mode []any // what a statement is to be executed with, if not as the pool has it
@@ -89,6 +90,7 @@ type Store struct {
 var (
 	_ revisit.Batcher = (*Store)(nil)
 	_ revisit.Lister  = (*Store)(nil)
+	_ revisit.Indexer = (*Store)(nil)
 )
 
 // New returns a store that uses the pool, which stays the caller's to close. Its
@@ -578,4 +580,26 @@ func (s *Store) Sessions(ctx context.Context) iter.Seq2[revisit.Record, error] {
 			}
 		}
 	}
+}
+
+// Aliases implements revisit.Indexer.
+func (s *Store) Aliases(ctx context.Context, root revisit.ID) ([]revisit.ID, error) {
+	arguments := append(s.mode[:len(s.mode):len(s.mode)], root.String())
+	var ids []revisit.ID
+	err := try(ctx, func() error {
+		rows, err := s.pool.Query(ctx, `SELECT id FROM revisit_sessions WHERE merged_into = $1 AND expires > now()`, arguments...)
+		if err == nil {
+			ids, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (revisit.ID, error) {
+				var id [16]byte
+				err := row.Scan(&id)
+				return id, err
+			})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: %w", explain(err))
+	}
+	// What is kept of fingerprints leads to sessions as well.
+	return slices.DeleteFunc(ids, func(id revisit.ID) bool { return !(&revisit.Record{ID: id}).IsSession() }), nil
 }

@@ -45,6 +45,11 @@ DO $$ BEGIN
 		WHERE i.indrelid = 'revisit_sessions'::regclass AND c.relname = 'revisit_sessions_expires') THEN
 		CREATE INDEX revisit_sessions_expires ON revisit_sessions (expires);
 	END IF;
+	-- What was merged into a session. Rows that were not merged cost nothing.
+	IF NOT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+		WHERE i.indrelid = 'revisit_sessions'::regclass AND c.relname = 'revisit_sessions_merged_into') THEN
+		CREATE INDEX revisit_sessions_merged_into ON revisit_sessions (merged_into) WHERE merged_into IS NOT NULL;
+	END IF;
 END $$;
 
 CREATE OR REPLACE VIEW revisit_visitors AS
