@@ -10,7 +10,8 @@
 //
 // A session is one key with one value, which the engine expires. Each Save is one
 // script on that key, in one round trip, so nothing of this needs several keys of
-// one node.
+// one node. A session that others were merged into has a set of their IDs beside it; the
+// Save of such an alias takes another round trip before.
 //
 // # What Redis has to be told
 //
@@ -53,7 +54,7 @@ type Options struct {
 	Replicas int
 }
 
-// A Store implements revisit.Store, Batcher and Lister.
+// A Store implements revisit.Store, Batcher, Lister and Indexer.
 type Store struct {
 	client   rueidis.Client
 	prefix   string
@@ -63,6 +64,7 @@ type Store struct {
 var (
 	_ revisit.Batcher = (*Store)(nil)
 	_ revisit.Lister  = (*Store)(nil)
+	_ revisit.Indexer = (*Store)(nil)
 )
 
 // New returns a store that uses the client, which stays the caller's to close.
@@ -158,7 +160,31 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
 return 1`
 
+// indexScript puts an alias into the set of its root, which lasts as long as the last alias
+// does.
+const indexScript = `
+redis.call('SADD', KEYS[1], ARGV[1])
+if redis.call('PEXPIREAT', KEYS[1], ARGV[2], 'NX') == 0 then redis.call('PEXPIREAT', KEYS[1], ARGV[2], 'GT') end
+return 1`
+
 func (s *Store) key(id revisit.ID) string { return s.prefix + id.String() }
+
+// aliasesKey is where the IDs of what was merged into a session are:
+//
+//	revisit:aliases:01890a5d-ac96-774b-bcce-b302099a8057 = {"01890a5e-2b44-7d60-a1a3-5f8be4b0c1d2", …}
+//
+// An ID is put in before its record is saved, and stays though the record may become another
+// one's alias or none: the record tells.
+func (s *Store) aliasesKey(root revisit.ID) string { return s.prefix + "aliases:" + root.String() }
+
+// index returns the command that has an alias be found, and false for what is none.
+func (s *Store) index(r *revisit.Record) (rueidis.Completed, bool) {
+	if r.MergedInto.IsZero() || !(&revisit.Record{ID: r.ID}).IsSession() { // what is kept of fingerprints leads to sessions as well
+		return rueidis.Completed{}, false
+	}
+	return s.client.B().Eval().Script(indexScript).Numkeys(1).Key(s.aliasesKey(r.MergedInto)).
+		Arg(r.ID.String(), strconv.FormatInt(r.Expires.UnixMilli(), 10)).Build(), true
+}
 
 // Load implements revisit.Store.
 func (s *Store) Load(ctx context.Context, id revisit.ID) (revisit.Record, error) {
@@ -248,6 +274,11 @@ func (s *Store) Save(ctx context.Context, r revisit.Record, old int64) error {
 	if err != nil {
 		return err
 	}
+	if command, ok := s.index(&r); ok {
+		if err := s.client.Do(ctx, command).Error(); err != nil {
+			return failed(err)
+		}
+	}
 	err = answer(save.Exec(ctx, s.client, call.Keys, call.Args))
 	if err == nil && s.waits(&r) {
 		return s.confirm(ctx, r.ID, call.Args[1])
@@ -318,10 +349,13 @@ func (s *Store) LoadAll(ctx context.Context, ids []revisit.ID) ([]revisit.Record
 // SaveAll implements revisit.Batcher: the scripts go out together, each with its
 // text, so that a node which is away costs no other one its part.
 func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
-	errs := make([]error, len(changes))
+	errs := s.indexAll(ctx, changes)
 	commands := make(rueidis.Commands, 0, len(changes))
 	at := make([]int, 0, len(changes))
 	for i := range changes {
+		if errs[i] != nil {
+			continue
+		}
 		if s.waits(&changes[i].Record) {
 			errs[i] = s.Save(ctx, changes[i].Record, changes[i].Old)
 			continue
@@ -341,6 +375,55 @@ func (s *Store) SaveAll(ctx context.Context, changes []revisit.Change) []error {
 		errs[at[i]] = answer(result)
 	}
 	return errs
+}
+
+// indexAll has those of the changes be found that are aliases, before they are saved.
+func (s *Store) indexAll(ctx context.Context, changes []revisit.Change) []error {
+	errs := make([]error, len(changes))
+	var commands rueidis.Commands
+	var at []int
+	for i := range changes {
+		if command, ok := s.index(&changes[i].Record); ok {
+			commands, at = append(commands, command), append(at, i)
+		}
+	}
+	if len(commands) == 0 {
+		return errs
+	}
+	for i, result := range s.client.DoMulti(ctx, commands...) {
+		if err := result.Error(); err != nil {
+			errs[at[i]] = failed(err)
+		}
+	}
+	return errs
+}
+
+// Aliases implements revisit.Indexer.
+func (s *Store) Aliases(ctx context.Context, root revisit.ID) ([]revisit.ID, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	members, err := s.client.Do(ctx, s.client.B().Smembers().Key(s.aliasesKey(root)).Build()).AsStrSlice()
+	if err != nil {
+		return nil, failed(err)
+	}
+	ids := make([]revisit.ID, len(members))
+	for i, text := range members {
+		if ids[i], err = revisit.ParseID(text); err != nil {
+			return nil, fmt.Errorf("redisstore: the aliases of %v: %w", root, err)
+		}
+	}
+	records, err := s.LoadAll(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var aliases []revisit.ID
+	for _, r := range records {
+		if r.MergedInto == root {
+			aliases = append(aliases, r.ID)
+		}
+	}
+	return aliases, nil
 }
 
 // Sessions implements revisit.Lister. It scans the keys of each node, 500 at a

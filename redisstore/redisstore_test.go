@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -69,6 +70,94 @@ func TestGolden(t *testing.T) {
 	require.NoError(t, client.Do(t.Context(), client.B().Set().Key("revisit:01890a5d-ac96-774b-bcce-b302099a8057").Value("x").Build()).Error())
 	_, err = store.Load(t.Context(), id)
 	assert.ErrorContains(t, err, "not one of ours")
+}
+
+// The set of a session's aliases: what is in people's databases stays readable.
+func TestTheSetOfAliases(t *testing.T) {
+	client, store := open(t, servers.Redis(t).Address)
+	ctx := t.Context()
+	ask := func(words ...string) rueidis.RedisResult {
+		return client.Do(ctx, client.B().Arbitrary(words...).Build())
+	}
+	number := func(words ...string) int64 {
+		n, err := ask(words...).AsInt64()
+		require.NoError(t, err)
+		return n
+	}
+	root, err := revisit.ParseID("01890a5d-ac96-774b-bcce-b302099a8057")
+	require.NoError(t, err)
+	const key = "revisit:aliases:01890a5d-ac96-774b-bcce-b302099a8057"
+	alias := record()
+	require.NoError(t, alias.ID.UnmarshalText([]byte("01890a5e-2b44-7d60-a1a3-5f8be4b0c1d2")))
+	require.NoError(t, store.Save(ctx, alias, 0))
+	assert.Zero(t, number("EXISTS", key), "what is no alias has no set")
+
+	old := alias.Version
+	alias.MergedInto, alias.Version = root, old+1
+	require.NoError(t, store.Save(ctx, alias, old))
+	members, err := ask("SMEMBERS", key).AsStrSlice()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"01890a5e-2b44-7d60-a1a3-5f8be4b0c1d2"}, members)
+	assert.Equal(t, "set", must(ask("TYPE", key).ToString()))
+	assert.Equal(t, alias.Expires.UnixMilli(), number("PEXPIRETIME", key), "it lasts as long as the alias")
+
+	// One that ends before does not shorten it, one that lasts longer has it last.
+	short, long, derived := record(), record(), record()
+	short.Expires, long.Expires = alias.Expires.Add(-time.Minute), alias.Expires.Add(time.Minute)
+	derived.ID[6] = derived.ID[6]&0x0f | 0x80
+	short.MergedInto, long.MergedInto, derived.MergedInto = root, root, root
+	require.NoError(t, store.Save(ctx, short, 0))
+	assert.Equal(t, alias.Expires.UnixMilli(), number("PEXPIRETIME", key))
+	require.NoError(t, errors.Join(store.SaveAll(ctx, []revisit.Change{{Record: long}})...))
+	assert.Equal(t, long.Expires.UnixMilli(), number("PEXPIRETIME", key))
+	require.NoError(t, store.Save(ctx, derived, 0))
+	assert.EqualValues(t, 3, number("SCARD", key), "what is kept of a fingerprint is not in it")
+
+	// The node was killed between the two writes: what is no alias is not taken for one.
+	session, absent := record(), record()
+	require.NoError(t, store.Save(ctx, session, 0))
+	require.NoError(t, ask("SADD", key, session.ID.String(), absent.ID.String()).Error())
+	ids, err := store.Aliases(ctx, root)
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []revisit.ID{alias.ID, short.ID, long.ID}, ids)
+
+	// It is no session, nor in the way of those.
+	n := 0
+	for r, err := range store.Sessions(ctx) {
+		require.NoError(t, err)
+		assert.Equal(t, session.ID, r.ID)
+		n++
+	}
+	assert.Equal(t, 1, n)
+
+	require.NoError(t, ask("SADD", key, "x").Error())
+	_, err = store.Aliases(ctx, root)
+	assert.ErrorContains(t, err, "the aliases of "+root.String())
+}
+
+// An alias that cannot be found is not saved.
+func TestAnAliasIsIndexedFirst(t *testing.T) {
+	client, store := open(t, servers.Redis(t).Address)
+	ctx := t.Context()
+	alias, other, session := record(), record(), record()
+	alias.MergedInto = record().ID
+	other.MergedInto = alias.MergedInto
+	do(t, client, "SET", "revisit:aliases:"+alias.MergedInto.String(), "no set")
+	assert.ErrorContains(t, store.Save(ctx, alias, 0), "WRONGTYPE")
+	errs := store.SaveAll(ctx, []revisit.Change{{Record: other}, {Record: session}})
+	assert.ErrorContains(t, errs[0], "WRONGTYPE")
+	assert.NoError(t, errs[1], "it costs the others nothing")
+	for _, id := range []revisit.ID{alias.ID, other.ID} {
+		_, err := store.Load(ctx, id)
+		assert.ErrorIs(t, err, revisit.ErrNotFound)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 func TestNodes(t *testing.T) {
