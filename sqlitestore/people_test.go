@@ -184,3 +184,37 @@ func TestWhatCannotBeWritten(t *testing.T) {
 		require.NoError(t, os.Chmod(dir, 0o700))
 	}
 }
+
+// The aliases of a session are found by an index, which has nothing but aliases in it, and which
+// a file of before gets when it is opened.
+func TestAliasesAreIndexed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	store, err := Open(path, Options{})
+	require.NoError(t, err)
+	root := newRecord(t).ID
+	alias, derived, session := newRecord(t), newRecord(t), newRecord(t)
+	alias.ID[15], derived.ID[15], session.ID[15] = 1, 2, 3
+	derived.ID[6] = 0x80
+	alias.MergedInto, derived.MergedInto = root, root
+	session.Via, session.Values = `"m":"`+root.String(), map[string]revisit.Value{"m": {Text: `"m":"` + root.String(), At: session.Created}}
+	for _, r := range []revisit.Record{alias, derived, session} {
+		require.NoError(t, store.Save(t.Context(), r, 0))
+	}
+	require.NoError(t, store.Close())
+	c := other(t, path, `DROP INDEX sessions_merged`) // as of before
+	require.NoError(t, c.Close())
+
+	store, err = Open(path, Options{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, store.Close()) }()
+	ids, err := store.Aliases(t.Context(), root)
+	require.NoError(t, err)
+	assert.Equal(t, []revisit.ID{alias.ID}, ids)
+	var plan string
+	var skip any
+	require.NoError(t, store.reader.QueryRow(`EXPLAIN QUERY PLAN `+aliases, root.String(), now()).Scan(&skip, &skip, &skip, &plan))
+	assert.Contains(t, plan, "SEARCH sessions USING INDEX sessions_merged")
+	var n int
+	require.NoError(t, store.reader.QueryRow(`SELECT count(*) FROM sessions INDEXED BY sessions_merged WHERE `+isMerged).Scan(&n))
+	assert.Equal(t, 2, n, "a session is not in it")
+}

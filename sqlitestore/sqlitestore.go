@@ -36,7 +36,7 @@ type Options struct {
 	SweepEvery time.Duration
 }
 
-// A Store implements revisit.Store, Batcher and Lister.
+// A Store implements revisit.Store, Batcher, Lister and Indexer.
 type Store struct {
 	writer *sql.DB // one connection: SQLite has one writer
 	reader *sql.DB
@@ -48,6 +48,15 @@ type Store struct {
 var (
 	_ revisit.Batcher = (*Store)(nil)
 	_ revisit.Lister  = (*Store)(nil)
+	_ revisit.Indexer = (*Store)(nil)
+)
+
+// An alias has the ID of its root as "m". In the text of a string the quotation marks are
+// escaped, so looking for that is enough, and spares each write of a plain session the
+// reading of its JSON.
+const (
+	isMerged = `instr(data, '"m":"') > 0`
+	root     = `json_extract(data, '$.m')`
 )
 
 // schema is narrow: what a write costs is the pages that it changes. The record is
@@ -61,6 +70,7 @@ CREATE TABLE IF NOT EXISTS sessions (
 	data    TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_expires ON sessions (expires);
+CREATE INDEX IF NOT EXISTS sessions_merged ON sessions (` + root + `) WHERE ` + isMerged + `;
 PRAGMA user_version = 1;`
 
 // Open opens the file, and creates it if there is none. Its folder has to be there, to be
@@ -384,3 +394,33 @@ func (s *Store) page(ctx context.Context, after []byte) (page []revisit.Record, 
 	}
 	return page, rows.Err()
 }
+
+// Aliases implements revisit.Indexer.
+func (s *Store) Aliases(ctx context.Context, of revisit.ID) ([]revisit.ID, error) {
+	rows, err := s.reader.QueryContext(ctx, aliases, of.String(), now())
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer rows.Close()
+	var ids []revisit.ID
+	for rows.Next() {
+		var id []byte
+		if err := rows.Scan(&id); err != nil {
+			return nil, wrap(err)
+		}
+		if len(id) != len(revisit.ID{}) {
+			return nil, wrap(fmt.Errorf("an ID of %d bytes", len(id)))
+		}
+		// What is kept of fingerprints leads to sessions as well.
+		if r := (revisit.Record{ID: revisit.ID(id)}); r.IsSession() {
+			ids = append(ids, r.ID)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, wrap(err)
+	}
+	return ids, nil
+}
+
+// aliases names the index's condition, which SQLite has to see to use it.
+const aliases = `SELECT id FROM sessions WHERE ` + isMerged + ` AND ` + root + ` = ? AND expires > ?`
