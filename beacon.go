@@ -504,7 +504,7 @@ func (v *Visit) sendSeen(h http.Header, status int) {
 	if status == http.StatusPartialContent {
 		return
 	}
-	if v.hit && v.session.isSaved() && v.tracker.beaconOn.Load() && (v.byWorker || v.tracker.tagsAlone && cachingOf(h).carries()) {
+	if v.hit && isShown(status) && v.session.isSaved() && v.tracker.beaconOn.Load() && (v.byWorker || v.tracker.tagsAlone && cachingOf(h).carries()) {
 		h["Server-Timing"] = append(slices.Clip(h["Server-Timing"]), "rvs;dur="+strconv.FormatInt(v.now.UnixMilli(), 10))
 	}
 }

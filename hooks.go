@@ -12,10 +12,13 @@ import (
 
 // A Hit is one page view or several of a session, as Config.OnHit is told of them. One of
 // none says that the session is another one for reports without a page view: it was
-// confirmed by a second signal, or has got the touch that began its visit.
+// confirmed by a second signal, or has got the touch that began its visit. One of fewer than
+// none says that page views which OnHit was told of were no page: the handler has answered
+// with a redirect, say. The sum of the Counts of a session is its Record.Hits, but for what
+// was dropped.
 type Hit struct {
 	Session Record // as it is in the store, these page views included; see Record for what must not be changed
-	Count   int64  // how many: more than one with FlushEvery, and where several came at once; 0 as above
+	Count   int64  // how many: more than one with FlushEvery, and where several came at once; 0 or less as above
 	Time    time.Time
 	Touch   Touch // of the last of them, whose page is Landing; with FlushEvery it may be empty
 }
@@ -67,12 +70,12 @@ func (h *hooks) start(l *ledger) {
 	h.hits, h.quit, h.done, h.stop = make(chan Hit, maxHits), make(chan struct{}), make(chan struct{}), cancel
 	call := func(hit Hit) {
 		if ctx.Err() != nil { // Close has returned, and the application may have closed its database
-			l.stats.hook.Add(hit.Count)
+			l.stats.hook.Add(max(hit.Count, -hit.Count))
 			return
 		}
 		defer func() {
 			if p := recover(); p != nil { // it would end the process
-				l.stats.hook.Add(hit.Count)
+				l.stats.hook.Add(max(hit.Count, -hit.Count))
 				l.complainOfHook("OnHit", fmt.Errorf("panic: %v", p))
 			}
 		}()
@@ -141,7 +144,7 @@ func (l *ledger) kept(wasConfirmed bool, r *Record, changes []change) {
 		switch {
 		case h.count > 0:
 			l.announce(r, h)
-		case r.Confirmed && !wasConfirmed || slices.ContainsFunc(changes, func(c change) bool { return c.seen }):
+		case h.undo > 0 || r.Confirmed && !wasConfirmed || slices.ContainsFunc(changes, func(c change) bool { return c.seen }):
 			h.last.at = changes[0].at
 			l.announce(r, h)
 		}
@@ -152,12 +155,14 @@ func (l *ledger) kept(wasConfirmed bool, r *Record, changes []change) {
 // pageViews are what OnHit is told of at once.
 type pageViews struct {
 	count int64
+	undo  int64  // so many that were counted, of these or before, were none
 	last  change // of them; its touch may be the one that brought the visitor
 }
 
 // viewsIn returns the page views among changes that were saved.
 func viewsIn(changes []change) (v pageViews) {
 	for _, c := range changes {
+		v.undo += c.undo
 		// A landing page counts only if nothing of its visit has.
 		if !c.hit || c.seen || c.landing && v.count > 0 {
 			continue
@@ -176,16 +181,17 @@ func viewsIn(changes []change) (v pageViews) {
 
 func (l *ledger) announce(r *Record, h pageViews) {
 	touch := h.last.touch.clone() // what a request has said must not be kept with all of it
+	count := h.count - h.undo
 	l.hooks.mu.Lock()
 	defer l.hooks.mu.Unlock()
 	if l.hooks.closed { // Close tells of what was there before it
-		l.stats.hook.Add(h.count)
+		l.stats.hook.Add(max(count, -count))
 		return
 	}
 	select {
-	case l.hooks.hits <- Hit{Session: *r, Count: h.count, Time: h.last.at, Touch: touch}:
+	case l.hooks.hits <- Hit{Session: *r, Count: count, Time: h.last.at, Touch: touch}:
 	default:
-		l.stats.hook.Add(h.count)
+		l.stats.hook.Add(max(count, -count))
 	}
 }
 

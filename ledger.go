@@ -101,6 +101,8 @@ type change struct {
 	landing bool // the hit was before consent: it counts if it begins the visit
 	led     bool // a page of another host has led to it
 
+	undo int64 // that many page views counted before were no page that was shown: see Visit.takeViewBack
+
 	seen   bool // it is none: apply has found the visit under way, or another hit since
 	reload bool // the browser loads once more what it shows
 	stored bool // the token is that of a stored response, which is worth nothing once it has leaked
@@ -140,12 +142,20 @@ func (l *ledger) apply(r *Record, c *change) (dirty bool, err error) {
 			dirty = l.applyHits(r, c) || dirty
 		}
 	}
+	if c.undo > 0 {
+		r.Hits, dirty = max(0, r.Hits-c.undo), true
+	}
 	if c.takesBack {
 		dirty = r.takeBack(&c.touch, c.since) || dirty
 	}
 	if dirty || c.at.Sub(r.LastSeen) >= seenEvery {
 		r.LastSeen = later(r.LastSeen, c.at)
-		r.Via = c.via
+		if c.hit || c.undo == 0 {
+			r.Via = c.via
+		}
+		if c.undo > 0 && !r.Confirmed && r.Hits == 0 {
+			r.Via = viaRedirect // as before: redirects follow each other
+		}
 		dirty = true
 	}
 	return dirty, nil

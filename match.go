@@ -438,6 +438,9 @@ func (s *Session) join(v *Visit) {
 	if c.hit {
 		c.touch, c.reload = v.touch(), v.reloads()
 	}
+	if v.hit && !v.session.counted { // see takeViewBack
+		c.undo = 1
+	}
 	r, err := withinFor(l, v.context.Context, l.timeout, mergeLimit*l.timeout, func(ctx context.Context) (Record, error) {
 		to, strong, err := k.lead(ctx, l, &record, true)
 		switch {

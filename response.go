@@ -397,6 +397,9 @@ func (v *Visit) attach(h http.Header, status int, first []byte) {
 		if status >= 300 && status < 400 && status != http.StatusNotModified && v.New() {
 			v.session.isRedirect()
 		}
+		if v.session.counted && v.navigation && !isShown(status) {
+			v.takeViewBack()
+		}
 		v.tracker.strategy.Attach(v, h, status)
 		v.sendLink(h, status)
 		v.sendSeen(h, status)
@@ -408,4 +411,27 @@ func (v *Visit) attach(h http.Header, status int, first []byte) {
 	v.mu.Lock()
 	v.sentPrivate = cachingOf(h).private
 	v.mu.Unlock()
+}
+
+// isShown reports whether a browser that goes to a page shows a response of this status. A
+// redirect leads it to another page, and with 204 and 205 it stays where it is (HTML standard,
+// 7.4.5). A 304 shows what it has stored, and an error is a page, too.
+func isShown(status int) bool {
+	switch status {
+	case http.StatusNoContent, http.StatusResetContent:
+		return false
+	case http.StatusNotModified:
+		return true
+	}
+	return status < 300 || status >= 400
+}
+
+// takeViewBack makes the page view of this request none: it was counted before the handler
+// ran, and no page was shown. What led to it stays, and so does the visit, which goes on
+// with the page that is shown next.
+func (v *Visit) takeViewBack() {
+	v.session.counted = false
+	if !v.session.hasShownNothing() {
+		v.tracker.ledger.recordLater(v.context.Context, v.session.Record().ID, &change{at: v.now, via: v.session.Via, undo: 1})
+	}
 }

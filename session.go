@@ -53,6 +53,7 @@ type Session struct {
 
 	tracker *Tracker // nil for NewSession's
 	guess   bool     // the request only looks like the session's
+	counted bool     // the session has the page view of this request, or is about to have it
 
 	mu       sync.Mutex // for what follows
 	slot     slot       // of a memory store
@@ -91,7 +92,8 @@ func (s *Session) New() bool { return s.Via == viaNew }
 // Created returns when the session began.
 func (s *Session) Created() time.Time { return s.ID.Time() }
 
-// Hits returns how many pages the visitor has seen, this one included.
+// Hits returns how many pages the visitor has seen, this one included. If the handler
+// answers a navigation with a redirect, or with 204 or 205, this one is taken back then.
 func (s *Session) Hits() int64 { return s.Record().Hits }
 
 // Visits returns how many visits the session has seen, this one included. A
@@ -175,6 +177,17 @@ func (s *Session) isRedirect() {
 	if !s.saved {
 		s.known().Via = viaRedirect
 	}
+}
+
+// hasShownNothing takes note that a session begins without a page view, and reports whether
+// it is in time for that: it was not saved yet.
+func (s *Session) hasShownNothing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.saved {
+		s.known().Hits = 0
+	}
+	return !s.saved
 }
 
 // Set attaches a value to the session under a key, at once: a session that was

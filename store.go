@@ -112,7 +112,7 @@ type Record struct {
 	Forgotten bool // a tombstone: nothing but ID, Version, Created, Expires, and "denied" as Via if a request has made it
 
 	Visits int64 // begun, those of absorbed sessions included
-	Hits   int64 // page views, those of absorbed sessions included
+	Hits   int64 // page views, those of absorbed sessions included; a redirect is none
 
 	Via     string           // how it was recognised last, as in Session.Via; before that "new", or "redirect" if one has begun it
 	Touches []Touch          // the first, then the latest 15 after it, by time

@@ -160,6 +160,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !v.awaitForm() {
 		t.settle(v) // which session is that?
 	}
+	if v.session.counted && v.navigation {
+		v.hooked = true // for takeViewBack
+	}
 	if v.hooked && !v.isPortable() {
 		v.bind()
 	}
@@ -245,6 +248,7 @@ func (t *Tracker) recognise(v *Visit) {
 			t.stats.recognised(claims[0].via)
 			v.open(claims[0].id, claims[0].via, &Record{ID: claims[0].id})
 			v.session.Unverified = true
+			v.session.counted = v.hit && t.ledger.writeBehind != nil && !claims[0].follows // which has kept it
 			return
 		}
 	}
@@ -279,6 +283,7 @@ func (t *Tracker) recognise(v *Visit) {
 		if v.like != nil && v.permission == Restore && strong {
 			record.Likely = v.like.likely.ID
 		}
+		v.session.counted = v.hit
 		v.session.saveFail = silent // a store that did not answer is not asked again
 		v.open(record.ID, viaNew, &record)
 		v.session.saved = false
@@ -296,6 +301,7 @@ func (t *Tracker) goOn(v *Visit, c *claim) bool {
 		return false
 	}
 	t.stats.recognised(c.via)
+	v.session.counted = v.hit
 	v.open(c.id, c.via, nil)
 	v.replaceStored()
 	return true
@@ -369,6 +375,7 @@ func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change, wait time.
 		t.ledger.leak()
 		err = ErrForgotten
 	}
+	v.session.counted = err == nil && c.hit
 	return record, c.via, err
 }
 

@@ -27,7 +27,7 @@ type turns struct {
 // A writer works on one session. It is there as long as somebody waits.
 type writer struct{ waiting []job }
 
-// A job is a change with somebody who waits for what comes of it.
+// A job is a change with somebody who waits for what comes of it, or nobody.
 type job struct {
 	change change
 	done   chan<- outcome
@@ -114,6 +114,32 @@ func (l *ledger) record(ctx context.Context, id ID, c *[1]change, wait time.Dura
 	}
 }
 
+// recordLater is record for a change that nobody waits for. It comes before what is
+// recorded of the same session afterwards.
+func (l *ledger) recordLater(ctx context.Context, id ID, c *change) {
+	if l.memory != nil {
+		_, err := l.commit(context.Background(), id, []change{*c})
+		l.missed(err)
+		return
+	}
+	if l.writeBehind != nil {
+		if _, ok := l.writeBehind.count(id, c); ok {
+			return
+		}
+	}
+	if err := l.enqueue(ctx, id, job{change: *c}); err != nil && !l.park(id, &[1]change{*c}) {
+		l.missed(err)
+	}
+}
+
+// missed counts a change that was not made, and that nobody waits for. The write-behind
+// keeps such a change, and counts what it cannot keep.
+func (l *ledger) missed(err error) {
+	if err != nil && !errors.Is(err, ErrForgotten) && l.writeBehind == nil {
+		l.stats.drop(err)
+	}
+}
+
 // mergeLimit is how many times StoreTimeout a merge may take, which is a few
 // writes. The request does not wait that long.
 const mergeLimit = 4
@@ -196,6 +222,10 @@ func (l *ledger) work(ctx context.Context, id ID, w *writer) {
 		o.record, o.err = protect(l, ctx, func(ctx context.Context) (Record, error) { return l.settle(ctx, id, changes) })
 		cancel()
 		for _, j := range jobs {
+			if j.done == nil {
+				l.missed(o.err)
+				continue
+			}
 			j.done <- o
 		}
 	}

@@ -37,6 +37,7 @@ import (
 // The events, and what each does:
 //
 //	count      a page view of a visit under way, on an entry that is fresh     → pending
+//	undo       one of the page views counted before was a redirect      → pending, as one less
 //	keep       a change that never got as far as the store                     → pending
 //	collect    a flush starts: the oldest uncertain batch of a session, else
 //	           what is pending. A session is in one flush at a time            → writing
@@ -199,7 +200,7 @@ func (l *ledger) isPlain(r *Record, c *change) bool {
 		return false
 	}
 	if !c.hit {
-		return c.at.Sub(r.LastSeen) < seenEvery
+		return c.undo > 0 || c.at.Sub(r.LastSeen) < seenEvery
 	}
 	if c.landing || !c.since.IsZero() || r.LastHit.IsZero() || c.at.Sub(r.LastHit) >= l.visitGap {
 		return false
@@ -227,7 +228,7 @@ func (w *writeBehind) count(id ID, c *change) (Record, bool) {
 func (w *writeBehind) countOn(e *entry, r *Record, c *change) {
 	one := *c
 	_, _ = w.ledger.apply(r, &one) // plain: no error
-	if c.hit {
+	if c.counts() {
 		one.touch = Touch{} // of which nothing is to come
 		w.add(e, one)
 	}
@@ -238,7 +239,7 @@ func (w *writeBehind) shown(e *entry) Record {
 	r := e.stored
 	apply := func(changes []change) {
 		for _, c := range changes {
-			if c.hit {
+			if c.counts() {
 				_, _ = w.ledger.apply(&r, &c) // no value, no error
 			}
 		}
@@ -254,22 +255,32 @@ func (w *writeBehind) shown(e *entry) Record {
 	return r
 }
 
-// add makes a page view pending. Those of one visit become one change.
+// add makes a page view pending, or that one was none. Those of one visit become one
+// change.
 func (w *writeBehind) add(e *entry, c change) {
 	c.key, c.text, c.seen = "", "", false
+	if !c.hit {
+		if n := len(e.pending); n > 0 {
+			e.pending[n-1].undo += c.undo
+			return
+		}
+		c.touch = Touch{}
+		e.pending = append(e.pending, c)
+		return
+	}
 	c.times = max(1, c.times)
 	if n := len(e.pending); n > 0 {
 		last := &e.pending[n-1]
 		first := last.begin()
-		same := !last.landing && !c.landing && last.since.IsZero() && c.since.IsZero() && last.stored == c.stored && !c.touch.campaign() &&
+		same := last.hit && !last.landing && !c.landing && last.since.IsZero() && c.since.IsZero() && last.stored == c.stored && !c.touch.campaign() &&
 			!c.begin().Before(last.at) && c.at.Sub(first) < w.ledger.visitGap
-		if !same && n >= maxPending {
+		if !same && last.hit && n >= maxPending {
 			w.ledger.stats.full.Add(1) // the page view is kept, and what led to it is not
 			same = true
 		}
 		if same {
 			last.first, last.at, last.times = first, later(last.at, c.at), last.times+c.times
-			last.via, last.claim = c.via, last.claim || c.claim
+			last.via, last.claim, last.undo = c.via, last.claim || c.claim, last.undo+c.undo
 			return
 		}
 	}
@@ -277,14 +288,20 @@ func (w *writeBehind) add(e *entry, c change) {
 	e.pending = append(e.pending, c)
 }
 
-// viewsOf returns how many page views there are among changes.
-func viewsOf(changes []change) (n int64) {
+// counts reports whether a change has something to do with page views: one that is counted,
+// or one that was none.
+func (c *change) counts() bool { return c.hit || c.undo > 0 }
+
+// viewsOf returns by how many page views the store is wrong without the changes.
+func viewsOf(changes []change) int64 {
+	var n int64
 	for _, c := range changes {
 		if c.hit {
 			n += max(1, c.times)
 		}
+		n -= c.undo
 	}
-	return n
+	return max(n, -n)
 }
 
 // entry returns that of a session, a new one if need be; nil if there is no room.
@@ -348,7 +365,7 @@ func (w *writeBehind) keep(id ID, changes []change) {
 
 // requeue makes page views pending that were not, the oldest first.
 func (w *writeBehind) requeue(id ID, changes []change) {
-	if viewsOf(changes) == 0 {
+	if !slices.ContainsFunc(changes, func(c change) bool { return c.counts() }) {
 		return
 	}
 	e := w.entry(id)
@@ -363,7 +380,7 @@ func (w *writeBehind) requeue(id ID, changes []change) {
 	behind := e.pending
 	e.pending = nil
 	for _, c := range slices.Concat(changes, behind) {
-		if c.hit {
+		if c.counts() {
 			w.add(e, c)
 		}
 	}
@@ -455,7 +472,7 @@ func (w *writeBehind) release(batches []*batch, flush bool) {
 			e.writing = slices.DeleteFunc(e.writing, func(o *batch) bool { return o == b })
 			e.flushing = e.flushing && !flush
 		}
-		b.changes = slices.DeleteFunc(b.changes, func(c change) bool { return !c.hit })
+		b.changes = slices.DeleteFunc(b.changes, func(c change) bool { return !c.counts() })
 		switch {
 		case b.done, len(b.changes) == 0:
 			w.end(b)

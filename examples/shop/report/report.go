@@ -328,8 +328,8 @@ func (r *Report) Hit(ctx context.Context, h revisit.Hit) error {
 			return err
 		}
 		if _, err := t.exec(ctx, `INSERT INTO visitors (session, first, last, hits, visits, via) VALUES (?, ?, ?, ?, 0, ?)
-			ON CONFLICT (session) DO UPDATE SET `+latest+`, hits = CASE WHEN excluded.hits > visitors.hits THEN excluded.hits ELSE visitors.hits END`,
-			session, s.Created.UnixMilli(), s.LastHit.UnixMilli(), s.Hits, s.Via); err != nil {
+			ON CONFLICT (session) DO UPDATE SET `+latest+`, hits = CASE WHEN ? < 0 THEN visitors.hits + ? WHEN excluded.hits > visitors.hits THEN excluded.hits ELSE visitors.hits END`,
+			session, s.Created.UnixMilli(), s.LastHit.UnixMilli(), s.Hits, s.Via, h.Count, h.Count); err != nil {
 			return err
 		}
 		current := visitOf(s, s.VisitStart, time.Time{})

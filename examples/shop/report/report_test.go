@@ -583,3 +583,22 @@ func fill(t *testing.T, r *Report, db *sql.DB, visitors int) {
 	_, err := db.ExecContext(ctx, "ANALYZE")
 	require.NoError(t, err)
 }
+
+// A page view that turns out to have been a redirect is taken back, whatever has come before.
+func TestAPageViewThatWasNone(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *Report, _ *sql.DB) {
+		told := func(hits, count int64) int64 {
+			s := session(1, 1, now)
+			s.Hits = hits
+			require.NoError(t, r.Hit(t.Context(), revisit.Hit{Session: s, Count: count, Time: now}))
+			v, err := r.Visitor(t.Context(), s.ID.String())
+			require.NoError(t, err)
+			return v.Hits
+		}
+		assert.EqualValues(t, 2, told(2, 2))
+		assert.EqualValues(t, 3, told(3, 1))
+		assert.EqualValues(t, 2, told(2, -1))
+		assert.EqualValues(t, 3, told(3, 1))
+		assert.EqualValues(t, 3, told(3, 0))
+	})
+}
