@@ -666,8 +666,14 @@ func TestTheLandingPageIsReportedOnce(t *testing.T) {
 // Who was not asked leaves no trace at the beacon, and what an earlier consent
 // has left there goes.
 func TestTheBeaconAsksForConsent(t *testing.T) {
+	for _, clears := range []bool{false, true} {
+		testTheBeaconAsksForConsent(t, clears)
+	}
+}
+
+func testTheBeaconAsksForConsent(t *testing.T, clears bool) {
 	store := newAllStore(t)
-	h := site(newTracker(t, revisit.Config{Store: store, Consent: revisit.OptIn("consent", "yes"), Strategy: revisit.ETag{}}), tagged)
+	h := site(newTracker(t, revisit.Config{Store: store, Consent: revisit.OptIn("consent", "yes"), Strategy: revisit.ETag{}, ClearUnasked: clears}), tagged)
 	b := newBrowser(h)
 	resp := b.get(anchor, fetch, header("Revisit-Page", "/"))
 	assert.False(t, hasToken(resp))
@@ -681,12 +687,16 @@ func TestTheBeaconAsksForConsent(t *testing.T) {
 	assert.True(t, hasToken(resp))
 	delete(b.cookies, "consent")
 	resp = b.get(anchor, image)
-	assert.Equal(t, 200, resp.StatusCode)
-	assert.False(t, hasToken(resp), "consent was withdrawn")
+	status, sessions := 304, 1 // what it has stays, unread
+	if clears {
+		status, sessions = 200, 2
+	}
+	assert.Equal(t, status, resp.StatusCode)
+	assert.False(t, hasToken(resp), "consent is gone")
 	b.cookies["consent"] = "yes"
 	b.get(anchor, fetch, header("Revisit-Page", "/"))
 	_, all := store.sessions(t)
-	assert.Len(t, all, 2)
+	assert.Len(t, all, sessions)
 }
 
 var fieldOf = regexp.MustCompile(`<input type="hidden" name="revisit" value="([A-Za-z0-9_-]{51})">`)

@@ -29,6 +29,12 @@ type Config struct {
 	// learn which cookie OptIn has the consent from.
 	Consent func(*http.Request) Permission
 
+	// ClearUnasked has the carriers of a visitor under Unasked cleared, by a navigation
+	// within the site or a typed one. Default: they stay, unread, since a consent that has
+	// expired may be given again, and the visitor is recognised then. A withdrawal is to be
+	// told by Deny or Tracker.Forget in any case: docs/decisions/13-expired-consent.md.
+	ClearUnasked bool
+
 	// Bot says whether a request is that of a crawler, a previewer of links or another
 	// robot. Those get no session and no token; tags that they present are translated.
 	// It is called once for each request with any other permission than Deny, by many at a

@@ -19,9 +19,9 @@ type Permission int8
 const (
 	// Unasked is for a visitor who has not decided yet. No claim is used,
 	// nothing is kept and no token is sent. Tags are still translated, so that
-	// caching works. Carriers are left alone, except that a same-origin or a
-	// typed navigation clears those that it carries: the consent was there once
-	// and has been withdrawn.
+	// caching works. Carriers are left alone, since a consent may have expired and be
+	// given again; with Config.ClearUnasked a same-origin or a typed navigation clears
+	// those that it carries. For a consent that was withdrawn answer Deny.
 	Unasked Permission = iota
 	// Deny is an explicit no. The session of a valid token is forgotten and the
 	// carriers are cleared.
@@ -59,9 +59,10 @@ func (p Permission) String() string {
 //
 // Nothing that happens before consent is kept, the campaign of the landing page
 // included: have the banner lead back to the whole address. And OptIn never
-// answers [Deny]: who takes the consent back is recognised no more, and the
-// carriers are cleared, but the session stays in the store until it ends. Call
-// Tracker.Forget where you take a no.
+// answers [Deny], because a cookie that is missing may have expired as well: then the
+// visitor is recognised no more until consent is given again, and the session and its
+// carriers stay until they end. Call Tracker.Forget where you take a no: that erases the
+// session, and clears the carriers. Config.ClearUnasked clears them without that.
 //
 // Forgetting ends consent, or the next page would begin a new session: the answer of
 // the beacon's forget, and that of a handler which has called Tracker.Forget for its own

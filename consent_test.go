@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -59,13 +61,19 @@ func (s *countingStore) Save(ctx context.Context, r revisit.Record, old int64) e
 
 // Invariant 8: who has not been asked leaves no trace.
 func TestWhoWasNotAskedLeavesNoTrace(t *testing.T) {
+	for _, clears := range []bool{false, true} {
+		testWhoWasNotAskedLeavesNoTrace(t, clears)
+	}
+}
+
+func testWhoWasNotAskedLeavesNoTrace(t *testing.T, clears bool) {
 	memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
 	defer memory.Close()
 	store := &countingStore{Store: memory}
 	asked := newBrowser(newTracker(t, revisit.Config{Store: memory}).Handler(seen))
 	asked.get("/")
 
-	tracker := newTracker(t, revisit.Config{Store: store, Consent: grant(revisit.Unasked)})
+	tracker := newTracker(t, revisit.Config{Store: store, Consent: grant(revisit.Unasked), ClearUnasked: clears})
 	h := tracker.Handler(seen)
 	for name, kinds := range map[string][]kind{
 		"a typed address": {typed}, "a link": {link}, "a click elsewhere": {clickFrom}, "an image": {image}, "a fetch": {fetch}, "no browser": {bare},
@@ -88,7 +96,7 @@ func TestWhoWasNotAskedLeavesNoTrace(t *testing.T) {
 		resp = b.get("/", kinds...)
 		assert.Empty(t, viaOf(resp), name)
 		assert.False(t, hasToken(resp), name)
-		cleared := name == "a typed address" || name == "a link"
+		cleared := clears && (name == "a typed address" || name == "a link")
 		assert.Equal(t, cleared, len(b.cookies) == 0, "%s: cookie", name)
 		assert.Equal(t, http.StatusOK, resp.StatusCode, name)
 	}
@@ -98,8 +106,14 @@ func TestWhoWasNotAskedLeavesNoTrace(t *testing.T) {
 }
 
 // Under Unasked caching goes on working for tags with a token, which stays
-// where it is until a navigation of the visitor's own clears it.
+// where it is. With ClearUnasked a navigation of the visitor's own clears it.
 func TestUnaskedTagsAreTranslated(t *testing.T) {
+	for _, clears := range []bool{false, true} {
+		testUnaskedTagsAreTranslated(t, clears)
+	}
+}
+
+func testUnaskedTagsAreTranslated(t *testing.T, clears bool) {
 	content := "v1"
 	store := revisit.NewMemoryStore(revisit.MemoryOptions{})
 	defer store.Close()
@@ -107,7 +121,7 @@ func TestUnaskedTagsAreTranslated(t *testing.T) {
 	b := newBrowser(newTracker(t, revisit.Config{Store: store}).Handler(page))
 	b.get("/")
 	tag := b.tags["/"]
-	b.handler = newTracker(t, revisit.Config{Store: store, Consent: grant(revisit.Unasked)}).Handler(page)
+	b.handler = newTracker(t, revisit.Config{Store: store, Consent: grant(revisit.Unasked), ClearUnasked: clears}).Handler(page)
 	for _, k := range []kind{image, clickFrom, bare, fetch} {
 		resp := b.get("/", k)
 		assert.Equal(t, http.StatusNotModified, resp.StatusCode)
@@ -116,10 +130,51 @@ func TestUnaskedTagsAreTranslated(t *testing.T) {
 	}
 	assert.Equal(t, tag, b.tags["/"])
 	resp := b.get("/", link)
+	if !clears {
+		assert.Equal(t, http.StatusNotModified, resp.StatusCode)
+		assert.NotEmpty(t, b.cookies)
+		return
+	}
 	assert.Equal(t, http.StatusOK, resp.StatusCode)
 	assert.Equal(t, `"v1"`, b.tags["/"], "the tag was replaced by a clean one")
 	assert.Empty(t, b.cookies)
 	assert.Equal(t, http.StatusNotModified, b.get("/", link).StatusCode)
+}
+
+// A consent cookie that ends before the session does not end the session: who consents
+// again is the visitor of before, and what happened in between is not known.
+func TestConsentExpiresAndIsGivenAgain(t *testing.T) {
+	for _, strategy := range []revisit.Strategy{revisit.Cookie{}, revisit.ETag{}, revisit.Hybrid(revisit.Cookie{}, revisit.ETag{})} {
+		for _, clears := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				store := newAllStore(t)
+				h := newTracker(t, revisit.Config{Store: store, Strategy: strategy, Consent: revisit.OptIn("consent", "yes"), ClearUnasked: clears}).Handler(seen)
+				b := newBrowser(h)
+				b.cookies["consent"] = "yes"
+				first := b.get("/?utm_campaign=spring")
+				b.get("/?utm_campaign=spring", link)
+				time.Sleep(180 * 24 * time.Hour)
+				delete(b.cookies, "consent")
+				before := record(t, store, first)
+				between := "/?utm_campaign=spring"
+				if strategy.Via() == "etag" {
+					between = "/other" // a page without a validator of its own loses its tag when it is opened
+				}
+				for range 3 {
+					assert.Empty(t, idOf(b.get(between, link)))
+				}
+				assert.Equal(t, before, record(t, store, first), "nothing of it is known")
+				b.cookies["consent"] = "yes"
+				again := b.get("/?utm_campaign=spring", link)
+				assert.Equal(t, !clears || strategy.Via() == "etag", idOf(first) == idOf(again), "%s, ClearUnasked %v", strategy.Via(), clears)
+				if !clears {
+					r := record(t, store, again)
+					assert.EqualValues(t, 2, r.Visits)
+					assert.Equal(t, before.Expires, r.Expires, "nor does it last longer")
+				}
+			})
+		}
+	}
 }
 
 func TestWhoSaysNoIsForgotten(t *testing.T) {

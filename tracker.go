@@ -24,6 +24,8 @@ type Tracker struct {
 	strategy Strategy
 	names    []string // of its leaves, in the order of trust
 
+	clearUnasked bool
+
 	tagsAlone bool // nothing else than tags can carry a token
 	keys      *keyring
 	lifetime  time.Duration
@@ -83,6 +85,8 @@ func New(c Config) (*Tracker, error) {
 		lifetime: c.Lifetime,
 		stats:    newCounters(strategies),
 		logger:   c.Logger,
+
+		clearUnasked: c.ClearUnasked,
 
 		clientAddr: c.ClientAddr,
 		ownHosts:   slices.Clone(c.OwnHosts),
@@ -203,6 +207,9 @@ func (t *Tracker) settle(v *Visit) {
 			return
 		}
 		t.stats.unasked.Add(1)
+		if !t.clearUnasked {
+			return // consent may have expired, and be given again
+		}
 		// Consent was there once, and is not any more. A click from another
 		// site is no proof: its cookies may have been held back.
 		site := headerValue(v.request.Header, "Sec-Fetch-Site")
