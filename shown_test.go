@@ -194,16 +194,19 @@ func TestAChainOfRedirects(t *testing.T) {
 // Only what a browser shows as a page is taken back where it shows none: the answer to a
 // client of which nobody knows that it goes to a page counts as it did.
 func TestWhoGoesToNoPage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newCounted(t, keepings[0], revisit.Cookie{}, false)
-		b.get("/page")
-		b.get("/303", fetch)
-		b.get("/204", image)
-		b.get("/303", header("Accept", "text/html,*/*"))
-		b.get("/204", header("Accept", "text/html,*/*"))
-		r := b.record(t, b.get("/page", link))
-		assert.EqualValues(t, 2, r.Hits)
-	})
+	for _, strategy := range []revisit.Strategy{revisit.Cookie{}, revisit.Hybrid(revisit.Cookie{}, revisit.ETag{})} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newCounted(t, keepings[0], strategy, false)
+			b.get("/page")
+			b.get("/303", fetch)
+			b.get("/204", image)
+			b.get("/303", header("Accept", "text/html,*/*"))
+			b.get("/204", header("Accept", "text/html,*/*"))
+			b.get("/303", bare)
+			r := b.record(t, b.get("/page", link))
+			assert.EqualValues(t, 3, r.Hits, strategy.Via())
+		})
+	}
 }
 
 // A redirect does not wait for the store to take its page view back.
