@@ -880,7 +880,7 @@ func aliases(ctx context.Context, s revisit.Store) error {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := s.(revisit.Indexer).Aliases(ended, a); !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("Aliases returned error %v, want context.Canceled", err)
+		return fmt.Errorf("the method Aliases returned error %v, want context.Canceled", err)
 	}
 	return nil
 }
@@ -899,7 +899,7 @@ func aliasesAtOnce(ctx context.Context, s revisit.Store) error {
 			return err
 		}
 		if !slices.Contains(found, r.ID) {
-			return fmt.Errorf("Aliases after Save has %d IDs, and not that of the alias", len(found))
+			return fmt.Errorf("after its Save, the method Aliases returned %d IDs, and not that of the alias", len(found))
 		}
 		return nil
 	})
@@ -936,7 +936,7 @@ func aliasesExpire(ctx context.Context, s revisit.Store) error {
 	}
 	for _, r := range []revisit.Record{long, longer} {
 		if !slices.Contains(found, r.ID) {
-			return fmt.Errorf("Aliases has lost %v, which lasts", r.ID)
+			return fmt.Errorf("the method Aliases has lost %v, which lasts", r.ID)
 		}
 	}
 	// One that has expired may be born again, and be another one's.
@@ -946,7 +946,7 @@ func aliasesExpire(ctx context.Context, s revisit.Store) error {
 		return err
 	}
 	if found, err = s.(revisit.Indexer).Aliases(ctx, root); err == nil && !slices.Contains(found, again.ID) {
-		err = fmt.Errorf("Aliases lacks %v, which was created again", again.ID)
+		err = fmt.Errorf("the method Aliases lacks %v, which was created again", again.ID)
 	}
 	return errors.Join(err, wantAliases(ctx, s, "after its alias has become another one's", another))
 }
