@@ -85,7 +85,7 @@ func (e ETag) Identify(v *Visit) {
 	v.Hook() // also where nobody may be recognised: the page is private for everybody
 	if v.seedable() && v.wantsTag() {
 		v.Offer("etag")
-		v.holdLimit = e.HashLimit
+		v.holdLimit = int32(max(-1, e.HashLimit))
 		if v.holdLimit == 0 {
 			v.holdLimit = defaultHashLimit
 		}

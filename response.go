@@ -187,7 +187,7 @@ func (w *response) begin(status int, first []byte) {
 // holds reports whether the body is to be held back, and its length if it was
 // declared, else -1.
 func (w *response) holds(first []byte) (declared int, ok bool) {
-	limit := w.v.holdLimit
+	limit := int(w.v.holdLimit)
 	if limit <= 0 || w.status != http.StatusOK {
 		return -1, false
 	}
@@ -274,7 +274,7 @@ func holdBack[T []byte | string](w *response, p T) (held bool, err error) {
 		return false, nil
 	}
 	after := len(w.held.body) + len(p)
-	if after > w.v.holdLimit || w.held.declared >= 0 && after > w.held.declared {
+	if after > int(w.v.holdLimit) || w.held.declared >= 0 && after > w.held.declared {
 		return false, w.release(false) // more than was declared is the server's to refuse
 	}
 	if w.held.body == nil {
@@ -291,7 +291,7 @@ func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 	}
 	if w.held != nil {
 		// Up to the limit into what is held, and one byte to see the end.
-		n, err = io.Copy(writer1{w}, io.LimitReader(src, int64(w.v.holdLimit-len(w.held.body))+1))
+		n, err = io.Copy(writer1{w}, io.LimitReader(src, int64(int(w.v.holdLimit)-len(w.held.body))+1))
 		if err != nil || w.held != nil {
 			return n, err
 		}

@@ -52,9 +52,9 @@ type Visit struct {
 	clearing  atomic.Bool // the carriers are to go; Forget may be called from another goroutine
 	offers    uint32      // a bit for each strategy, by rank, that can carry a new token
 	mu        sync.Mutex
+	holdLimit int32 // up to here the body is held back to be hashed
 
-	holdLimit int       // up to here the body is held back to be hashed
-	whole     *heldBody // that was held back from beginning to end
+	whole *heldBody // that was held back from beginning to end
 
 	carriers []carrier
 	few      [2]carrier // room for carriers
