@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -14,8 +15,12 @@ import (
 //
 // It recognises the browser on every URL of the host, until the visitor
 // deletes cookies. It is not sent again while it stands, and its lifetime is
-// not extended by visits. Two different valid cookies of the name (somebody
-// has planted one) recognise nobody.
+// not extended by visits.
+//
+// Two different valid cookies of the name recognise nobody: somebody has planted one, or
+// the Domain was changed. A request does not say which is which, so the one that this
+// Cookie would not have set is taken away with the answer: the one of the host alone if
+// there is a Domain, else those of the host's domains. The next request has one.
 type Cookie struct {
 	// Name is the whole name of the cookie. Default "__Host-revisit";
 	// "__Secure-revisit" with a Domain; "revisit" with Insecure.
@@ -42,6 +47,9 @@ func (c Cookie) Identify(v *Visit) {
 	if v.navigation || v.seedable() {
 		v.Offer("cookie")
 	}
+	if v.isAmbiguous("cookie") {
+		v.Hook()
+	}
 }
 
 // Attach implements [Strategy]. A new session's cookie rides on any answer to
@@ -49,6 +57,10 @@ func (c Cookie) Identify(v *Visit) {
 // at once, and the error of one must not start a session. None rides on what pages are
 // made of, which shared caches keep.
 func (c Cookie) Attach(v *Visit, h http.Header, status int) {
+	if v.isAmbiguous("cookie") {
+		c.expireOther(v, h)
+		return
+	}
 	if !v.Due("cookie") || v.content == contentAsset || v.New() && !v.navigation && !(status == http.StatusOK && v.seedable()) {
 		return
 	}
@@ -64,10 +76,48 @@ func (c Cookie) Attach(v *Visit, h http.Header, status int) {
 // Clear implements [Strategy].
 func (c Cookie) Clear(v *Visit, h http.Header, status int) {
 	if v.Carried("cookie") && !v.freshening && allowPrivate(h) {
-		// Max-Age=0 works everywhere, but no server is to send it (RFC 6265bis, section 4.1.1).
-		h.Add("Set-Cookie", c.line("", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"))
+		h.Add("Set-Cookie", c.line("", expired))
+		if v.isAmbiguous("cookie") {
+			c.expireOther(v, h)
+		}
 	}
 }
+
+// expired ends a cookie. Max-Age=0 works everywhere, but no server is to send it
+// (RFC 6265bis, section 4.1.1).
+const expired = "Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+
+// maxDomains is how many domains of a host a cookie is expired for at most.
+const maxDomains = 4
+
+// expireOther takes away the cookies of the name that c would not have set. Where c is of
+// the host alone, what stays is what no subdomain can have planted.
+func (c Cookie) expireOther(v *Visit, h http.Header) {
+	if hasHostPrefix(c.name()) || v.freshening || v.content == contentAsset || !allowPrivate(h) {
+		return
+	}
+	other := c
+	other.Name = c.name()
+	if c.Domain != "" {
+		other.Domain = ""
+		h.Add("Set-Cookie", other.line("", expired))
+		return
+	}
+	host := strings.TrimSuffix(withoutPort(v.request.Host), ".")
+	if _, err := netip.ParseAddr(host); err == nil || !isHost(host) {
+		return
+	}
+	for range maxDomains {
+		if !strings.Contains(host, ".") {
+			return
+		}
+		other.Domain = host
+		h.Add("Set-Cookie", other.line("", expired))
+		_, host, _ = strings.Cut(host, ".")
+	}
+}
+
+func hasHostPrefix(name string) bool { return strings.HasPrefix(strings.ToLower(name), "__host-") }
 
 // line is the value of Set-Cookie, for as long as the attribute ends says.
 func (c Cookie) line(token, ends string) string {
@@ -101,7 +151,7 @@ func (c Cookie) check() error {
 		strings.HasPrefix(c.Domain, ".") || strings.HasSuffix(c.Domain, ".") {
 		errs = append(errs, fmt.Errorf("revisit: Cookie: Name %q or Domain %q is not valid in a cookie", name, c.Domain))
 	}
-	host := strings.HasPrefix(strings.ToLower(name), "__host-")
+	host := hasHostPrefix(name)
 	if host && c.Domain != "" {
 		errs = append(errs, errors.New("revisit: Cookie: the prefix __Host- forbids a Domain"))
 	}

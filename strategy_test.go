@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -767,4 +768,63 @@ func TestATagOutlivesItsRecord(t *testing.T) {
 			assert.Equal(t, "spring", r.Touches[0].Campaign)
 		}
 	})
+}
+
+// Two valid cookies of one name recognise nobody, and one of them is taken away: the visitor's
+// own, of the host alone, stays where a subdomain could have planted the other; after a
+// change of the Domain the new one stays.
+func TestOfTwoCookiesOneIsTakenAway(t *testing.T) {
+	for _, c := range []struct {
+		about  string
+		cookie revisit.Cookie
+		host   string
+		want   []string // domains that are expired, "" for the host alone
+	}{
+		{"planted by a subdomain", revisit.Cookie{Name: "visitor"}, "www.shop.example:8443", []string{"www.shop.example", "shop.example"}},
+		{"of the host before", revisit.Cookie{Name: "visitor", Domain: "shop.example"}, "www.shop.example", []string{""}},
+		{"of the host before, by default", revisit.Cookie{Domain: "shop.example"}, "www.shop.example", []string{""}},
+		{"which cannot be", revisit.Cookie{}, "www.shop.example", nil},
+		{"an address", revisit.Cookie{Name: "visitor"}, "192.0.2.7:80", nil},
+		{"no host", revisit.Cookie{Name: "visitor"}, "shop.example;Domain=evil.example", nil},
+		{"a long host", revisit.Cookie{Name: "visitor"}, "a.b.c.d.e.f.example", []string{"a.b.c.d.e.f.example", "b.c.d.e.f.example", "c.d.e.f.example", "d.e.f.example"}},
+	} {
+		for _, p := range []revisit.Permission{revisit.Recognise, revisit.Restore, revisit.Deny} {
+			memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
+			defer memory.Close()
+			with := func(p revisit.Permission) http.Handler {
+				return newTracker(t, revisit.Config{Strategy: c.cookie, Store: memory, Consent: grant(p)}).Handler(seen)
+			}
+			one, two := newBrowser(with(revisit.Restore)), newBrowser(with(revisit.Restore))
+			first := one.get("/")
+			two.get("/")
+			var name string
+			for name = range one.cookies {
+			}
+			r := newBrowser(nil).request("GET", "/", typed, header("Cookie", name+"="+one.cookies[name]+"; "+name+"="+two.cookies[name]))
+			r.Host = c.host
+			w := httptest.NewRecorder()
+			with(p).ServeHTTP(w, r)
+			var expired []string
+			for _, set := range w.Result().Cookies() {
+				assert.Equal(t, name, set.Name)
+				assert.Empty(t, set.Value, "%s: a token", c.about)
+				assert.True(t, set.Expires.Before(time.Now()), c.about)
+				expired = append(expired, set.Domain)
+			}
+			want := c.want
+			if p == revisit.Deny { // which takes all of them
+				want = append([]string{c.cookie.Domain}, want...)
+			}
+			assert.Equal(t, want, expired, "%s, %v", c.about, p)
+			if want != nil {
+				assert.True(t, isPrivate(w.Result()), c.about)
+			}
+			if p == revisit.Deny {
+				continue
+			}
+			again := newBrowser(with(p))
+			again.cookies[name] = one.cookies[name]
+			assert.Equal(t, idOf(first), idOf(again.get("/")), "the one that stays")
+		}
+	}
 }

@@ -153,6 +153,12 @@ const maxDenied = 8
 // Carried reports whether anything was presented for the purpose, valid or not.
 func (v *Visit) Carried(purpose string) bool { return v.carrier(purpose) != nil }
 
+// isAmbiguous reports whether two different valid tokens came for the purpose.
+func (v *Visit) isAmbiguous(purpose string) bool {
+	c := v.carrier(purpose)
+	return c != nil && c.ambiguous
+}
+
 // Offer says that the strategy could carry a new token for the purpose on the
 // response to this request. Without an offer (or a Match) no session is started, since
 // nobody would know it again. The purpose is the strategy's Via; another one panics.

@@ -101,6 +101,8 @@ var mutants = []mutant{
 
 	// 4. Nobody is given somebody else's session.
 	{"4: two different tokens are no claim", "visit.go", "\t\tc.ambiguous = true\n", "", "TwoDifferent"},
+	{"4: a planted cookie is taken away", "cookie.go", "\tif v.isAmbiguous(\"cookie\") {\n\t\tc.expireOther(v, h)\n\t\treturn\n\t}\n", "", "TwoCookies"},
+	{"4: the host's own cookie stays", "cookie.go", "\tif c.Domain != \"\" {\n\t\tother.Domain = \"\"\n", "\tif true {\n\t\tother.Domain = \"\"\n", "TwoCookies"},
 	{"4: a leaked tag dies", "merge.go", "if own.leaked() {\n\t\t\treturn own, !c.follows", "if false {\n\t\t\treturn own, !c.follows", "Leaked"},
 	{"4: a dead tag recognises nobody", "merge.go", "case c.follows && own.leaked():", "case c.follows && own.leaked() && false:", "Leaked"},
 	{"4: a dead tag is dead by itself", "tracker.go", "if err == nil && c.stored && record.leaked() {", "if false {", "LeakedPage"},
