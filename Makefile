@@ -73,7 +73,7 @@ fuzz:
 		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$p; done; done
 
 browsers:
-	cd e2e && $(GO) test -race -shuffle=on -timeout $(if $(REVISIT_FULL),90m,20m) -v ./... | grep -v '^=== '; exit $${PIPESTATUS[0]}
+	cd e2e && $(GO) test -race -shuffle=on -timeout $(if $(REVISIT_FULL),90m,40m) -v ./... | grep -v '^=== '; exit $${PIPESTATUS[0]}
 
 screenshots: ## renews the pictures of the dashboard in docs/
 	cd e2e && REVISIT_SCREENSHOTS=1 $(GO) test -run IsLookedAt .

@@ -36,11 +36,14 @@ var workers = []struct {
 // Whatever a service worker answers with, each page view counts once, under each strategy,
 // and a campaign is one.
 func TestAServiceWorkerCostsNoPageView(t *testing.T) {
-	for _, engine := range engines {
+	for n, engine := range engines {
 		t.Run(engine.name, func(t *testing.T) {
 			b := engine.open(t)
 			for i, w := range workers {
-				for _, strategy := range []string{"hybrid", "etag"} {
+				for k, strategy := range []string{"hybrid", "etag"} {
+					if full == 1 && (n+i+k)%2 == 1 {
+						continue // the other browser has it; in a long run both do
+					}
 					t.Run(w.name+", "+strategy, func(t *testing.T) {
 						pages := map[string]string{
 							"/shell": "<!DOCTYPE html><title>shell</title>TAG",
