@@ -106,7 +106,7 @@ func TestNoTokenLeaks(t *testing.T) {
 				assert.Empty(t, leaks, "%T %v", strategy, ways[way])
 				given += n
 			}
-			assert.Greater(t, given, 100, "tokens that were given out")
+			assert.Greater(t, given, 50, "tokens that were given out") // HEAD and parts of pages have none
 		}
 	})
 }
