@@ -106,7 +106,7 @@ func TestNoTokenLeaks(t *testing.T) {
 				assert.Empty(t, leaks, "%T %v", strategy, ways[way])
 				given += n
 			}
-			assert.Greater(t, given, 50, "tokens that were given out") // HEAD and parts of pages have none
+			assert.Greater(t, given, 100, "tokens that were given out")
 		}
 	})
 }
@@ -145,7 +145,7 @@ func (w public) Write(b []byte) (int, error) { return w.ResponseWriter.Write(b) 
 func interleave(t *testing.T, o *origin, address string, way int) (leaks []string, given int) {
 	rnd := rand.New(rand.NewPCG(20261123, uint64(way)))
 	two := [2]*client{newClient(fmt.Sprint("a", way), address), newClient(fmt.Sprint("b", way), address)}
-	for i := range 70 {
+	for i := range 90 { // so many that those without a token, as HEAD, leave enough
 		c := two[i%2]
 		if rnd.IntN(5) == 0 {
 			c = newClient(fmt.Sprint("newcomer ", way, " ", i), address)
