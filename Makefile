@@ -7,7 +7,7 @@ PUBLISHED := . $(STORES) otel
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64 freebsd/arm64
 GO      ?= go
 STATICCHECK = $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
-FUZZTIME ?= 3s
+FUZZTIME ?= 8000x
 
 .PHONY: demo test test-full deps check release unit stores fuzz browsers screenshots bench mutants cross releases vulnerabilities
 
@@ -23,7 +23,7 @@ test-full: deps check vulnerabilities cross releases
 	@set -e; for m in $(STORES); do (cd $$m && REVISIT_FULL=1 $(GO) test -shuffle=on -timeout 30m -v ./... | grep -v '^=== '; exit $${PIPESTATUS[0]}); done # a million sessions: without the race detector
 	cd bench && REVISIT_FULL=1 $(GO) test -v -timeout 30m ./flood
 	cd examples && REVISIT_FULL=1 $(GO) test -v -timeout 30m ./shop/report | grep -v '^=== '; exit $${PIPESTATUS[0]} # a million visitors
-	$(MAKE) fuzz FUZZTIME=60s
+	$(MAKE) fuzz FUZZTIME=200000x
 	$(MAKE) mutants
 	REVISIT_FULL=1 $(MAKE) browsers
 
@@ -67,7 +67,9 @@ stores: ## on real databases, which wait most of the time: all at once
 store-%:
 	cd $* && $(GO) test -race -shuffle=on -timeout 10m ./...
 
-# A fuzz run stops at the first input that fails, and keeps it in testdata/.
+# A fuzz run stops at the first input that fails, and keeps it in testdata/. Its length is
+# in executions: go test may report a length of time that has run out as a failure
+# ("context deadline exceeded").
 fuzz:
 	@set -e; for p in . ./ja4; do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
 		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$p; done; done
