@@ -15,10 +15,14 @@
 	// A page that is loaded again, or gone back to, was not clicked on again.
 	const back = { "Revisit-Load": "again" };
 	const again = /reload|back/.test(page.type) ? "again," : "";
+	// The browser has taken the page from its own cache: no server has counted that, whatever
+	// the headers say, which are as old as the page. Of a service worker's pages nothing is known.
+	const kept = page.encodedBodySize && !page.transferSize;
+	const seen = kept && !worker() ? 0 : said("rvs")?.duration;
 	// How long ago the browser has asked for the page, and when the server has counted it.
 	const from = () => ({
 		"Revisit-Referrer": referrer,
-		"Revisit-Load": `${again}age=${performance.now() + page.responseStart | 0},seen=${said("rvs")?.duration}`,
+		"Revisit-Load": `${again}age=${performance.now() + page.responseStart | 0},seen=${seen}`,
 	});
 	const known = new Set(), links = [];
 	let last = location.href, turn = Promise.resolve();
@@ -77,7 +81,7 @@
 			// service worker has answered, for all that is known here; and a page without a
 			// carrier for its session, which has no link either.
 			if (wrapped !== undefined && (page.activationStart || /prefetch/.test(page.deliveryType) ||
-				page.encodedBodySize && !page.transferSize ||
+				kept ||
 				worker() && !page.nextHopProtocol && page.deliveryType !== "cache" ||
 				wrapped === "etag" && page.serverTiming && !said("rvs") && !said("rv")))
 				view(landing, from());
