@@ -18,11 +18,10 @@
 	// The browser has taken the page from its own cache: no server has counted that, whatever
 	// the headers say, which are as old as the page. Of a service worker's pages nothing is known.
 	const kept = page.encodedBodySize && !page.transferSize;
-	const seen = kept && !worker() ? 0 : said("rvs")?.duration;
 	// How long ago the browser has asked for the page, and when the server has counted it.
 	const from = () => ({
 		"Revisit-Referrer": referrer,
-		"Revisit-Load": `${again}age=${performance.now() + page.responseStart | 0},seen=${seen}`,
+		"Revisit-Load": `${again}age=${performance.now() + page.responseStart | 0},seen=${kept && !worker() || said("rvs")?.duration}`,
 	});
 	const known = new Set(), links = [];
 	let last = location.href, turn = Promise.resolve();
@@ -69,9 +68,7 @@
 	const land = () => send({ "Revisit-Landing": path(landing), ...from() });
 
 	const route = (more) => {
-		if (location.href === last) return;
-		last = location.href;
-		view(last, more);
+		if (location.href !== last) view(last = location.href, more);
 	};
 
 	const start = () => {
