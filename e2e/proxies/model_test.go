@@ -647,11 +647,14 @@ func (r *run) wantsWhole(m *move) string {
 		}
 		return ""
 	case a.condition != m.condition:
-		if shared || r.proxy.strips && (sent == nil || r.proxy.negates) {
+		// Private for somebody who is logged in is the application's word, on both sides alike.
+		if shared || m.page.login || r.proxy.strips && (sent == nil || r.proxy.negates) {
 			return "the proxy took the condition away"
 		}
 	case a.status == http.StatusNotModified:
-		if shared {
+		// Only a cache says how old an answer is: Squid, with collapsed_forwarding, also gives
+		// a client its own private page so.
+		if shared || m.answers[wrapped].header.Get("Age") != "" {
 			return "the proxy took the 304 for its own copy"
 		}
 		if m.page.isPart() {
@@ -659,10 +662,7 @@ func (r *run) wantsWhole(m *move) string {
 		}
 	case m.client.permission == "deny" && (sent != nil || m.hasCookie):
 		return "it clears what the client has"
-	case m.client.permission == "unasked" || m.client.agent == agentBot:
-		if (sent != nil || m.hasCookie) && m.client.agent != agentBot && m.fetch.mode == "navigate" {
-			return "a consent was withdrawn"
-		}
+	case m.client.permission == "unasked" || m.client.agent == agentBot: // nothing is cleared, nothing begins
 	case a.via == "new":
 		return "it begins a session"
 	case a.via == "" && m.client.saidNo:
