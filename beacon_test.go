@@ -197,7 +197,7 @@ func TestAJoinedSiteIsQuiet(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 			}
-			joined := tracker.Stats().Joined
+			joined := tracker.Stats().LinksUsed
 			before, _ := store.sessions(t)
 			for page := range 4 {
 				resp := b.open(fmt.Sprint("/", page), script)
@@ -205,8 +205,8 @@ func TestAJoinedSiteIsQuiet(t *testing.T) {
 				assert.NotEmpty(t, linkOf(resp), "a 304 has a link, too")
 			}
 			after, _ := store.sessions(t)
-			assert.Equal(t, joined, tracker.Stats().Joined)
-			assert.Equal(t, before[0].Joins, after[0].Joins)
+			assert.Equal(t, joined, tracker.Stats().LinksUsed)
+			assert.Equal(t, before[0].LinksUsed, after[0].LinksUsed)
 			assert.Equal(t, before[0].Hits+4, after[0].Hits)
 		})
 	}
@@ -492,7 +492,7 @@ func TestOnlyTheFirstBurstIsJoinedWithoutRestore(t *testing.T) {
 }
 
 // A cache that hands one visitor's page to a hundred browsers does not pour them
-// into one session: each has an anchor of its own, and that is told.
+// into one session: each has an anchor of its own, and that is reported.
 func TestALeakedPageDoesNotJoinAHundredBrowsers(t *testing.T) {
 	// The cache may hand out one tag for ever, or renew it by the last answer.
 	for round := range 4 {
@@ -529,7 +529,7 @@ func TestALeakedPageDoesNotJoinAHundredBrowsers(t *testing.T) {
 				assert.LessOrEqual(t, n, 8, id)
 			}
 			assert.Positive(t, tracker.Stats().Leaked)
-			assert.Greater(t, tracker.Stats().Joined, int64(4))
+			assert.Greater(t, tracker.Stats().LinksUsed, int64(4))
 		})
 	}
 }
@@ -625,7 +625,7 @@ func TestTheBeaconCountsWhatIsNotWrapped(t *testing.T) {
 			require.Len(t, confirmed, 1)
 			want := int64(2)
 			if strings.Contains(c.name, "consent") {
-				want = 1 // told twice is counted once
+				want = 1 // reported twice is counted once
 			}
 			assert.Equal(t, want, confirmed[0].Hits)
 			assert.Len(t, confirmed[0].Touches, 1)
@@ -1027,7 +1027,7 @@ func TestALinkDoesNotConfirm(t *testing.T) {
 		confirmed, all := store.sessions(t)
 		assert.Empty(t, confirmed)
 		require.Len(t, all, 1)
-		assert.Equal(t, 1, all[0].Joins)
+		assert.Equal(t, 1, all[0].LinksUsed)
 		b.open("/other", script)
 		confirmed, all = store.sessions(t)
 		assert.Len(t, confirmed, 1, "by the anchor's tag")
@@ -1358,7 +1358,7 @@ func (s *lateStore) Save(ctx context.Context, r revisit.Record, old int64) error
 	return s.Store.Save(ctx, r, old)
 }
 
-// If the merge does not end in time, the script is told to come again.
+// If the merge does not end in time, the script is asked to come again.
 func TestALinkOfAMergeThatTakesLongComesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newAllStore(t)

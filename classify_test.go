@@ -163,7 +163,7 @@ func TestATabThatPollsKeepsNoVisitOpen(t *testing.T) {
 	}
 }
 
-// A fetch to another host of the site brings no cookies, unless it was told to: that it
+// A fetch to another host of the site brings no cookies, unless its script asks to: that it
 // has none begins no session. One that has them is the visitor's.
 func TestFetchesToAnotherHostOfTheSite(t *testing.T) {
 	for _, k := range []kind{

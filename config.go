@@ -12,6 +12,10 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/revisit-go/revisit/internal/token"
+	"github.com/revisit-go/revisit/internal/touch"
+	"github.com/revisit-go/revisit/store"
 )
 
 // Config is what a [Tracker] is made from. The zero value of every field but
@@ -25,20 +29,20 @@ type Config struct {
 
 	// Consent says what may be done with the visitor behind a request: see
 	// OptIn and OptOut. It is required, there is no default for it. It is called
-	// once for each request, by many at a time; and once more where a visitor is forgotten, to
-	// learn which cookie OptIn has the consent from.
+	// once for each request, and once more where a visitor is forgotten, to
+	// learn which cookie OptIn has the consent from. It must be safe for concurrent use.
 	Consent func(*http.Request) Permission
 
 	// ClearUnasked has the carriers of a visitor under Unasked cleared, by a navigation
 	// within the site or a typed one. Default: they stay, unread, since a consent that has
 	// expired may be given again, and the visitor is recognised then. A withdrawal is to be
-	// told by Deny or Tracker.Forget in any case: docs/decisions/13-expired-consent.md.
+	// reported by Deny or Tracker.Forget in any case: docs/decisions/13-expired-consent.md.
 	ClearUnasked bool
 
 	// Bot says whether a request is that of a crawler, a previewer of links or another
 	// robot. Those get no session and no token; tags that they present are translated.
-	// It is called once for each request with any other permission than Deny, by many at a
-	// time. Default IsBot.
+	// It is called once for each request with any other permission than Deny, and must be safe
+	// for concurrent use. Default IsBot.
 	Bot func(*http.Request) bool
 
 	// ClientAddr returns the address of the client behind a request; one that is not
@@ -58,8 +62,8 @@ type Config struct {
 	// library checks it, and be one that nobody can guess, as a session's random token: who
 	// presents it is recognised. Customer numbers are not. Values of over 4,096 bytes count
 	// for nothing. If it returns an error, as when the other library's store is away, the
-	// request gets no token, so that the browser is asked again next time. It is called by
-	// many at a time.
+	// request gets no token, so that the browser is asked again next time. It must
+	// be safe for concurrent use.
 	Adopt func(*http.Request) (string, error)
 
 	// Store keeps the sessions. Default: a memory store of 100,000 sessions,
@@ -82,14 +86,13 @@ type Config struct {
 	// visit. Default 30 minutes.
 	VisitGap time.Duration
 
-	// FlushEvery, if not 0, has the page views of visits that are under way gather in
-	// this process and be saved in batches, at the latest after this time: a request
-	// costs no round trip to the store if this process asked it about the session
-	// within FlushEvery. So another process learns of a page view, and of a session
-	// that was forgotten, up to FlushEvery late, and a process that is killed takes
-	// up to FlushEvery of page views with it; Close saves them. New sessions, the
+	// FlushEvery, if not 0, has this process buffer the page views of visits under way, and save
+	// them in batches, after this time at the latest: a request costs no round trip to the store
+	// if the process has asked it about the session within FlushEvery. Another process sees a
+	// page view, and a forgotten session, up to FlushEvery late, and a process that is killed
+	// loses up to FlushEvery of page views; Close saves them. New sessions, the
 	// page view that begins a visit, touches, values, merges and forgetting are
-	// saved at once all the same. It must be less than VisitGap/2. Default 0. It is
+	// still saved at once. It must be less than VisitGap/2. Default 0. It is
 	// ignored for a MemoryStore.
 	FlushEvery time.Duration
 
@@ -113,30 +116,29 @@ type Config struct {
 	// begins and ends with a slash. Default "/revisit/".
 	BeaconPath string
 
-	// OnHit, if not nil, is told of page views once the Store has them, and of a session
-	// that is confirmed without one. That is best effort: it is called by one goroutine, in
-	// no particular order of sessions; what comes while 4,096 others wait, or after Close,
-	// is dropped and counted in Stats.Dropped["hook"]. It may be told of a page view
-	// after OnForget or OnMerge was of its session, and is not told of those of sessions
-	// that were never saved.
+	// OnHit, if not nil, is called for page views once the Store has them, and for a session
+	// that is confirmed without one. It is best effort: one goroutine calls it, in
+	// no particular order of sessions. What comes while 4,096 others wait, or after Close,
+	// is dropped and counted in Stats.Dropped["hook"]. A page view can come after
+	// OnForget or OnMerge of its session. Sessions that were never saved have none.
 	OnHit func(ctx context.Context, h Hit)
 
-	// OnMerge, if not nil, is told that the session from was merged into the session
-	// into, once the Store has that, so that the application can move what it has hung on
-	// from. It is called until it has returned nil: when the merge happens, on the visitor's
-	// next request, and by Tracker.TellMerges, in this process or another. So it must be
-	// idempotent, and safe for concurrent use. It has ten seconds. Set it in every process
-	// that shares the Store: merges by one without it are not told of. A merge that was
-	// broken off halfway is finished, and told of, when the visitor comes.
+	// OnMerge, if not nil, is called once the Store has merged the session from into the session
+	// into, so that the application can move what refers to from. It is called until it returns
+	// nil: when the merge happens, on the visitor's next request, and by Tracker.NotifyMerges,
+	// in this process or another. So it must be idempotent, and safe for concurrent use. It has
+	// ten seconds. Set it in every process that shares the Store: merges by a process without it
+	// cause no notification. An interrupted merge is finished, and notified, when the visitor
+	// comes back.
 	OnMerge func(ctx context.Context, from, into ID) error
 
-	// OnForget, if not nil, is told that a session is about to be forgotten, by
-	// whichever way: Tracker.Forget, a Deny, the beacon's form. It is called for the
+	// OnForget, if not nil, is called before a session is forgotten, whichever way:
+	// Tracker.Forget, a Deny, the beacon's form. It is called for the
 	// session and for each that was merged into it, so that the application can erase
-	// what it has hung on the ID. If it returns an error, the session is not forgotten,
-	// and whoever wanted that tries again. So it must be idempotent, and safe for
-	// concurrent use. It has ten seconds, and a request under Deny waits no longer than
-	// StoreTimeout for it, but with a MemoryStore.
+	// what refers to the ID. If it returns an error, the session is not forgotten, and the next
+	// attempt calls it again. So it must be idempotent, and safe for
+	// concurrent use. It has ten seconds; a request under Deny waits
+	// StoreTimeout for it at most, except with a MemoryStore.
 	OnForget func(ctx context.Context, id ID) error
 
 	// Logger takes the few messages there are. None has anything of a request in
@@ -155,7 +157,7 @@ const (
 )
 
 func (c *Config) check() error {
-	errs := []error{checkKeys(c.Keys)}
+	errs := []error{token.CheckKeys(c.Keys)}
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf("revisit: "+format, args...)) }
 	if c.Consent == nil {
 		fault("Config.Consent is missing (OptIn and OptOut return nil for a name or a value that no cookie can have): say who may be recognised, with OptIn, OptOut or a function of your own")
@@ -191,7 +193,7 @@ func (c *Config) check() error {
 		}
 	}
 	for _, name := range c.ClickIDs {
-		if wrong := checkClickID(name); wrong != "" {
+		if wrong := touch.CheckClickID(name); wrong != "" {
 			fault("Config.ClickIDs has %q, %s", name, wrong)
 		}
 	}
@@ -208,7 +210,7 @@ func (c *Config) check() error {
 			fault("Config.Strategy holds a nil Strategy")
 			continue
 		}
-		if name := s.Via(); name == "" || name == viaNew || name == viaRedirect || name == viaLink || name == viaForm || name == viaAdopted || name == viaMerged || name == viaDenied || seen[name] {
+		if name := s.Via(); name == "" || name == store.ViaNew || name == store.ViaRedirect || name == viaLink || name == viaForm || name == viaAdopted || name == store.ViaMerged || name == store.ViaDenied || seen[name] {
 			fault("Config.Strategy: the name %q is empty, reserved or there twice", name)
 		}
 		seen[s.Via()] = true

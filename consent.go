@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
+
+	"github.com/revisit-go/revisit/internal/cachecontrol"
+	"github.com/revisit-go/revisit/internal/cookies"
+	"github.com/revisit-go/revisit/internal/header"
 )
 
 // A Permission says what may be done with the visitor behind a request. It is
@@ -54,31 +57,30 @@ func (p Permission) String() string {
 
 // OptIn answers [Restore] if the request has a cookie of that name with that
 // value (and no second one with another value), else [Unasked]. So your banner
-// must say that a lost cookie is made again; for less, write a function of your
+// must say that a lost cookie is rebuilt; for less, write a function of your
 // own that answers [Recognise].
 //
-// Nothing that happens before consent is kept, the campaign of the landing page
-// included: have the banner lead back to the whole address. And OptIn never
-// answers [Deny], because a cookie that is missing may have expired as well: then the
-// visitor is recognised no more until consent is given again, and the session and its
-// carriers stay until they end. Call Tracker.Forget where you take a no: that erases the
-// session, and clears the carriers. Config.ClearUnasked clears them without that.
+// Nothing that happens before consent is kept, not even the campaign of the landing page:
+// have the banner lead back to the whole address. OptIn never
+// answers [Deny], because a missing cookie may just have expired: then the
+// visitor is not recognised until consent is given again, and the session and its
+// carriers stay until they end. Call Tracker.Forget where you take a no: it erases the
+// session and clears the carriers.
 //
-// Forgetting ends consent, or the next page would begin a new session: the answer of
+// Forgetting ends consent, or the next page would start a new session. The answer of
 // the beacon's forget, and that of a handler which has called Tracker.Forget for its own
-// session, expire the cookie, unless the handler sets it itself. It is expired for
-// this host and Path=/, and for the Domain of the Tracker's [Cookie]. A banner that sets it with
+// session, expire the cookie, unless the handler sets it itself: for this host and Path=/,
+// and for the Domain of the Tracker's [Cookie]. A banner that sets it with
 // another Path or Domain has to end it itself.
 //
-// Whoever deletes all cookies deletes this one too, so the visitor is asked
-// again before a tag counts; and on a page that was opened in between, the tag
-// is gone. Do not give the consent cookie SameSite=Strict: it would be missing
+// A visitor who deletes all cookies deletes this one too, and is asked
+// again before a tag counts. Do not give the consent cookie SameSite=Strict: it would be missing
 // on a click from another site.
 //
-// OptIn returns nil for a name or a value that no cookie can have, and for no value, which
-// is what a cookie has that was emptied. New reports that.
+// OptIn returns nil for a name or a value that no cookie can have, and for no value. New
+// reports that.
 func OptIn(cookie, value string) func(*http.Request) Permission {
-	if !isCookieName(cookie) || value == "" || trimSpace(value) != value || strings.ContainsFunc(value, isNoCookieText) {
+	if !cookies.IsName(cookie) || !cookies.IsValue(value) {
 		return nil
 	}
 	return func(r *http.Request) Permission {
@@ -86,8 +88,8 @@ func OptIn(cookie, value string) func(*http.Request) Permission {
 			q.cookies = append(q.cookies, cookie)
 		}
 		permission := Unasked
-		for found := cookiesOf(r, cookie); found.next(); {
-			if found.value != value {
+		for found := cookies.Of(r, cookie); found.Next(); {
+			if found.Value != value {
 				return Unasked
 			}
 			permission = Restore
@@ -105,30 +107,19 @@ func OptIn(cookie, value string) func(*http.Request) Permission {
 //
 // OptOut returns nil for a name that no cookie can have. New reports that.
 func OptOut(cookie string) func(*http.Request) Permission {
-	if !isCookieName(cookie) {
+	if !cookies.IsName(cookie) {
 		return nil
 	}
 	return func(r *http.Request) Permission {
-		if headerValue(r.Header, "Sec-Gpc") == "1" || headerValue(r.Header, "Dnt") == "1" {
+		if header.Value(r.Header, "Sec-Gpc") == "1" || header.Value(r.Header, "Dnt") == "1" {
 			return Deny
 		}
-		if found := cookiesOf(r, cookie); found.next() {
+		if found := cookies.Of(r, cookie); found.Next() {
 			return Deny
 		}
 		return Recognise
 	}
 }
-
-// isCookieName reports whether a cookie can have the name (RFC 6265, section 4.1.1).
-func isCookieName(name string) bool {
-	return len(name) <= maxCookieName && (&http.Cookie{Name: name}).Valid() == nil
-}
-
-const maxCookieName = 256
-
-// isNoCookieText reports whether browsers refuse a cookie with r in its value, or end it there (RFC 6265bis,
-// section 5.6).
-func isNoCookieText(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r == ';' }
 
 // A consentQuestion is the context of a request about which Config.Consent is asked once more, to
 // learn which cookies the consent is in: OptIn adds its own, also where a function of the
@@ -143,46 +134,16 @@ type consentQuestion struct {
 func (v *Visit) endConsent(h http.Header) {
 	q := &consentQuestion{Context: v.request.Context()}
 	v.tracker.consent(v.request.WithContext(q))
-	domains := []string{""}
+	var domains []string
 	for _, s := range leaves(v.tracker.strategy) {
 		if c, ok := s.(Cookie); ok && c.Domain != "" {
 			domains = append(domains, c.Domain)
 		}
 	}
 	for _, name := range q.cookies {
-		if found := cookiesOf(v.request, name); !found.next() || setsCookie(h, name) || !allowPrivate(h) {
+		if found := cookies.Of(v.request, name); !found.Next() || cookies.Sets(h, name) || !cachecontrol.AllowPrivate(h) {
 			continue
 		}
-		prefix, secure := strings.ToLower(name), ""
-		if strings.HasPrefix(prefix, "__host-") || strings.HasPrefix(prefix, "__secure-") {
-			secure = "; Secure" // or browsers refuse it
-		}
-		for _, domain := range domains {
-			if domain != "" {
-				if strings.HasPrefix(prefix, "__host-") {
-					continue
-				}
-				domain = "; Domain=" + domain
-			}
-			h.Add("Set-Cookie", name+"=; Path=/"+domain+"; Expires=Thu, 01 Jan 1970 00:00:00 GMT"+secure+"; SameSite=Lax")
-		}
+		cookies.Expire(h, name, domains)
 	}
-}
-
-// setsCookie reports whether a response sets the cookie of a name.
-func setsCookie(h http.Header, name string) bool {
-	for _, line := range h["Set-Cookie"] {
-		if before, _, ok := strings.Cut(line, "="); ok && trimSpace(before) == name {
-			return true
-		}
-	}
-	return false
-}
-
-// headerValue is Header.Get for a name that is canonical already.
-func headerValue(h http.Header, name string) string {
-	if lines := h[name]; len(lines) > 0 {
-		return lines[0]
-	}
-	return ""
 }

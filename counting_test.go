@@ -212,7 +212,7 @@ func TestTheTwoAnchorsAreJoined(t *testing.T) {
 		require.NotEmpty(t, linkOf(resp))
 		assert.Empty(t, resp.Header.Get("Revisit-Anchor"))
 		resp = b.get(other, fetch, header("Revisit-Link", linkOf(resp)))
-		assert.Equal(t, "new", resp.Header.Get("Revisit-Anchor"), "the page may be left before it has told")
+		assert.Equal(t, "new", resp.Header.Get("Revisit-Anchor"), "the page may be left before it has reported")
 		time.Sleep(10 * time.Minute)
 		assert.Equal(t, "known", b.get(other, fetch, header("Revisit-Link", "")).Header.Get("Revisit-Anchor"))
 		_, all = store.sessions(t)

@@ -51,7 +51,7 @@ func TestMergeByTheApplication(t *testing.T) {
 			assert.EqualValues(t, 5, r.Hits)
 			require.Len(t, r.Touches, 2)
 			assert.Equal(t, "ads", r.Touches[1].Source)
-			assert.Empty(t, r.Rivals, "that was no tag's doing")
+			assert.Empty(t, r.ConflictingCookies, "that was no tag's doing")
 			assert.EqualValues(t, 1, tracker.Stats().Merged)
 		})
 	}
@@ -150,7 +150,7 @@ func TestRenewOnASharedDevice(t *testing.T) {
 					b.post("/logout", form, posted)
 					time.Sleep(time.Second)
 					stored := store.records(t)[old]
-					require.EqualValues(t, -1, stored.Joins)
+					require.EqualValues(t, -1, stored.LinksUsed)
 					for range 2 {
 						for _, page := range []string{"/", "/cart", "/new"} {
 							assert.NotEqual(t, old, visit(b, page), page)
@@ -278,17 +278,17 @@ func TestAnUnfinishedMergeDoesNotReviveARenewedSession(t *testing.T) {
 		store.left = 2
 		b.clone().get("/old") // the merge breaks off
 		require.Equal(t, idOf(first), record(t, memory, second).MergedInto.String())
-		require.Empty(t, record(t, memory, first).Absorbed)
+		require.Empty(t, record(t, memory, first).MergedSessions)
 		store.left = 1 << 30
 		out := b.clone()
 		clear(out.cookies)
 		out.get("/old", typed, header("X-Logout", "1"))
-		require.EqualValues(t, -1, record(t, memory, first).Joins)
+		require.EqualValues(t, -1, record(t, memory, first).LinksUsed)
 		clear(b.tags)
 		next := b.get("/other")
 		assert.NotEqual(t, idOf(first), idOf(next))
 		assert.NotEqual(t, idOf(second), idOf(next))
-		assert.EqualValues(t, -1, record(t, memory, first).Joins)
+		assert.EqualValues(t, -1, record(t, memory, first).LinksUsed)
 	})
 }
 
@@ -341,8 +341,8 @@ func TestRenewLosesNoPageView(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newAllStore(t)
 		slow := storetest.Faulty(store, storetest.Faults{Latency: time.Millisecond})
-		told := int64(0)
-		_, h := logout(t, revisit.Config{Store: slow, FlushEvery: 10 * time.Second, OnHit: func(_ context.Context, h revisit.Hit) { told += h.Count }})
+		notified := int64(0)
+		_, h := logout(t, revisit.Config{Store: slow, FlushEvery: 10 * time.Second, OnHit: func(_ context.Context, h revisit.Hit) { notified += h.Count }})
 		b := newBrowser(h)
 		first := b.get("/")
 		for i := range 6 {
@@ -352,7 +352,7 @@ func TestRenewLosesNoPageView(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		assert.EqualValues(t, 7, record(t, store, first).Hits)
-		assert.EqualValues(t, 7, told)
+		assert.EqualValues(t, 7, notified)
 	})
 }
 

@@ -241,7 +241,7 @@ func ExampleStore() {
 // Wrong: a recognition is not an authentication. Whoever can read a tag of the
 // page, by any script on it, can replay it, and a shared browser is one visitor
 // whoever sits in front of it. Ask for a login before you show what a person
-// has told you.
+// has given you.
 func Example_incorrect() {
 	account := func(w http.ResponseWriter, r *http.Request) {
 		if s, ok := revisit.FromContext(r.Context()); ok {

@@ -5,47 +5,43 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
+	"github.com/revisit-go/revisit/internal/clientip"
+	"github.com/revisit-go/revisit/internal/header"
 	"github.com/revisit-go/revisit/ja4"
 )
 
-// Fingerprint is the strategy for clients that carry nothing. It takes two requests
-// for one browser's if they look alike: the same site, address, User-Agent and
+// Fingerprint is the strategy for clients that keep nothing. It takes two requests
+// for one browser's if they have the same site, address, User-Agent and
 // Accept-Language within a day. That is a guess. Two telephones of one kind on one
-// home network are one visitor to it, most of an office is, and who moves from one
-// network to another is a new one each time: docs/recognition.md has the
+// home network are one visitor to it, most of an office is, and a visitor who changes the
+// network is a new one each time: docs/recognition.md has the
 // figures. A private window looks like the ordinary one. Never let it decide what a
 // visitor is shown.
 //
-// Alone it is for counting. At the end of a Hybrid it only speaks where no token
-// came: a page view then begins a session of its own that can have one, and the
-// session that looks like it is noted as Record.Likely, under [Restore]; other
+// Alone it is for counting. At the end of a Hybrid it applies only where no token
+// came: a page view then starts a session of its own, which can have a token, and the
+// session with the same fingerprint is noted as Record.ProbableMatch, under [Restore]. Other
 // requests are shown that session (Session.Via is "fingerprint"), but nothing counts
 // on it, Set and Tracker.Forget return [ErrGuess], and it goes into no carrier. Once
-// two browsers that look alike have both come back with tokens of their own, it says
-// nothing of either, as long as the salts last.
+// two browsers with one fingerprint have both come back with tokens of their own, it matches
+// neither, as long as the salts last.
 //
-// What a request looks like goes through HMAC-SHA-256, with a random salt that is
+// A fingerprint goes through HMAC-SHA-256, with a random salt that is
 // made for each Window and kept in the Store under an ID of its own. The salt is kept
-// for one Window more, and then destroyed together with all that was stored under
-// it: from then on nobody can tell who has looked like what, but for the hints that
-// were noted. A visitor who comes back within that time keeps the session. When he is
-// forgotten, what leads to his session stays until then, and leads to a tombstone.
-// Neither address nor User-Agent is stored or logged.
+// for one more Window, and then destroyed together with all that was stored under
+// it, but for the hints that were noted. A visitor who comes back within that time keeps the
+// session. Neither address nor User-Agent is stored or logged.
 //
-// It asks the Store twice more for a request without a token, also under
-// [Config.FlushEvery], and once more for the first page view of a visit with one, which
-// does not wait for it.
+// It costs two more Loads for a request without a token, also under [Config.FlushEvery], and
+// one more, in the background, for the first page view of a visit with one. Alone, first
+// requests that come at once may each see an ID of their own, of which one is kept.
 //
-// Alone, the handlers of first requests that come at once may each see an ID of their own,
-// of which one is kept: what is to be found by it later (an order) belongs to a later page.
-//
-// It asks for the same permission as a cookie. It says nothing for requests with
-// Sec-GPC: 1, for bots and prefetches, without a User-Agent, and where the address
-// of the client is not known: see [Config.ClientAddr].
+// It needs the same permission as a cookie. It ignores requests with
+// Sec-GPC: 1, bots and prefetches, requests without a User-Agent, and those whose client
+// address is not known: see [Config.ClientAddr].
 type Fingerprint struct {
 	// Window is how long a salt is used. It begins at multiples of it in UTC: at
 	// midnight, for a day. Default 24 hours; from an hour to 31 days.
@@ -93,11 +89,11 @@ func (Fingerprint) Via() string { return "fingerprint" }
 // Identify implements [Strategy].
 func (f Fingerprint) Identify(v *Visit) {
 	h := v.request.Header
-	agent := headerValue(h, "User-Agent")
-	if agent == "" || headerValue(h, "Sec-Gpc") == "1" || !v.MayMatch() {
+	agent := header.Value(h, "User-Agent")
+	if agent == "" || header.Value(h, "Sec-Gpc") == "1" || !v.MayMatch() {
 		return
 	}
-	address := f.address(v.ClientAddr())
+	address := clientip.Network(v.ClientAddr(), f.Subnet)
 	if address == "" {
 		return
 	}
@@ -119,9 +115,9 @@ func (f Fingerprint) Identify(v *Visit) {
 			return
 		}
 	}
-	v.Match("fingerprint", f.window(), clipSignal(site), address, clipSignal(agent), clipSignal(headerValue(h, "Accept-Language")), hello, id)
-	if f.ClientID != nil && v.like != nil {
-		v.like.fetched = true
+	v.Match("fingerprint", f.window(), clipSignal(site), address, clipSignal(agent), clipSignal(header.Value(h, "Accept-Language")), hello, id)
+	if f.ClientID != nil && v.fingerprint != nil {
+		v.fingerprint.ByScript = true
 	}
 }
 
@@ -132,27 +128,6 @@ func (Fingerprint) Attach(*Visit, http.Header, int) {}
 func (Fingerprint) Clear(*Visit, http.Header, int) {}
 
 func (f Fingerprint) window() time.Duration { return cmp.Or(f.Window, defaultWindow) }
-
-// address is what is taken of an address, "" for none.
-func (f Fingerprint) address(addr netip.Addr) string {
-	bits := 32
-	switch {
-	case !addr.IsValid():
-		return ""
-	case addr.Is4() && f.Subnet:
-		bits = 24
-	case addr.Is4():
-	case f.Subnet:
-		bits = 48
-	default:
-		bits = 64
-	}
-	prefix, err := addr.Prefix(bits)
-	if err != nil {
-		return ""
-	}
-	return string(prefix.Masked().Addr().AsSlice())
-}
 
 // check is called by New.
 func (f Fingerprint) check() error {

@@ -30,6 +30,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/revisit-go/revisit"
+	"github.com/revisit-go/revisit/internal/ledger"
 	"github.com/revisit-go/revisit/ja4"
 	"github.com/revisit-go/revisit/storetest"
 )
@@ -144,7 +145,7 @@ func TestWhoIsNotFingerprinted(t *testing.T) {
 		{"a crawler", revisit.Fingerprint{}, revisit.Restore, set("User-Agent", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"), 3},
 		{"an image on another site", revisit.Fingerprint{}, revisit.Restore, func(r *http.Request) { embedded(r.Header) }, 3},
 		{"no address", revisit.Fingerprint{}, revisit.Restore, from("@"), 3},
-		{"a proxy that nobody has told of", revisit.Fingerprint{}, revisit.Restore, set("X-Forwarded-For", "203.0.113.9"), 3},
+		{"a proxy that nobody has configured", revisit.Fingerprint{}, revisit.Restore, set("X-Forwarded-For", "203.0.113.9"), 3},
 		{"another one", revisit.Fingerprint{}, revisit.Restore, set("Via", "1.1 cache"), 3},
 		{"what may be a proxy's address", revisit.Fingerprint{}, revisit.Restore, from("10.0.0.1:1"), 3},
 		{"and this machine's", revisit.Fingerprint{}, revisit.Restore, from("[::1]:1"), 3},
@@ -217,9 +218,9 @@ func TestAFingerprintIsAHint(t *testing.T) {
 			assert.True(t, hasToken(second))
 			assert.NotEqual(t, idOf(first), idOf(second))
 			if permission == revisit.Restore {
-				assert.Equal(t, idOf(first), record(t, store, second).Likely.String())
+				assert.Equal(t, idOf(first), record(t, store, second).ProbableMatch.String())
 			} else {
-				assert.Zero(t, record(t, store, second).Likely, "what the visitor has cleared is not brought back")
+				assert.Zero(t, record(t, store, second).ProbableMatch, "what the visitor has cleared is not brought back")
 			}
 			confirmed, all := store.sessions(t)
 			assert.Len(t, all, 2)
@@ -300,7 +301,7 @@ func TestACrowdIsNobody(t *testing.T) {
 				assert.Empty(t, idOf(stranger.do("POST", "/", fetch)), "A or B")
 				c := stranger.get("/")
 				assert.Equal(t, "new", viaOf(c))
-				assert.Zero(t, record(t, store, c).Likely)
+				assert.Zero(t, record(t, store, c).ProbableMatch)
 				assert.Equal(t, idOf(a), idOf(one.get("/")), "cookies go on")
 
 				time.Sleep(48 * time.Hour)
@@ -328,7 +329,7 @@ func TestAnHeirIsNoCrowd(t *testing.T) {
 			synctest.Wait()
 			assert.Equal(t, idOf(first), idOf(guess.do("POST", "/", fetch)))
 			if n := len(lost); n > 0 {
-				assert.Equal(t, lost[n-1], record(t, store, first).Likely.String())
+				assert.Equal(t, lost[n-1], record(t, store, first).ProbableMatch.String())
 			}
 			lost = append(lost, idOf(first))
 			time.Sleep(time.Hour)
@@ -561,7 +562,7 @@ func TestNothingCanBeComputedAgain(t *testing.T) {
 			}
 			for i, b := range suspects {
 				for _, secret := range secrets {
-					key := revisit.KeyOf(secret, "example.com", string(netip.MustParseAddrPort(b.address).Addr().AsSlice()), b.userAgent, b.language, "", "")
+					key := ledger.KeyOf(secret, "example.com", string(netip.MustParseAddrPort(b.address).Addr().AsSlice()), b.userAgent, b.language, "", "")
 					if slices.ContainsFunc(store.saved, func(r revisit.Record) bool { return r.ID == key && r.MergedInto.String() == idOf(first) }) && !slices.Contains(found, i) {
 						found = append(found, i)
 					}
@@ -682,7 +683,7 @@ func TestACrowdIsOneTheNextDay(t *testing.T) {
 		both[0].get("/")
 		synctest.Wait()
 		assert.Empty(t, idOf(stranger.do("POST", "/", fetch)))
-		assert.Zero(t, record(t, store, stranger.get("/")).Likely)
+		assert.Zero(t, record(t, store, stranger.get("/")).ProbableMatch)
 	})
 }
 
@@ -709,7 +710,7 @@ func TestALookGivesWayToAToken(t *testing.T) {
 	})
 }
 
-// What somebody has told the site is not told to who only looks like him.
+// What a visitor has entered is not shown to a client with the same fingerprint.
 func TestAGuessTellsNothing(t *testing.T) {
 	tracker := newTracker(t, revisit.Config{Strategy: revisit.Hybrid(revisit.Cookie{}, revisit.Fingerprint{})})
 	var got *revisit.Session

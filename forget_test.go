@@ -21,14 +21,14 @@ import (
 // plainStore hides all but the two methods.
 type plainStore struct{ revisit.Store }
 
-// told is what OnForget and the log were told.
-type told struct {
+// notified is what OnForget and the log were notified.
+type notified struct {
 	mu  sync.Mutex
 	ids map[revisit.ID]int
 	log bytes.Buffer
 }
 
-func (o *told) config(store revisit.Store) revisit.Config {
+func (o *notified) config(store revisit.Store) revisit.Config {
 	o.ids = map[revisit.ID]int{}
 	return revisit.Config{
 		Store: store, Strategy: revisit.Cookie{}, StoreTimeout: time.Minute, Logger: slog.New(slog.NewTextHandler(&o.log, nil)),
@@ -51,7 +51,7 @@ func confirmed(t *testing.T, h http.Handler) (*browser, revisit.ID) {
 }
 
 // However many sessions were merged into one, and in whatever order, all of them are
-// forgotten, told of, logged and exported with it: by a store of two methods, too.
+// forgotten, notified of, logged and exported with it: by a store of two methods, too.
 func TestEveryAliasIsFound(t *testing.T) {
 	for name, hide := range map[string]func(revisit.Store) revisit.Store{
 		"two methods": func(s revisit.Store) revisit.Store { return plainStore{s} },
@@ -59,7 +59,7 @@ func TestEveryAliasIsFound(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			store := newAllStore(t)
-			var out told
+			var out notified
 			tracker := newTracker(t, out.config(hide(store)))
 			h := tracker.Handler(seen)
 			var roots []revisit.ID
@@ -228,7 +228,7 @@ func TestAFloodOfDenials(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			memory := revisit.NewMemoryStore(revisit.MemoryOptions{MaxSessions: 200, SweepEvery: time.Hour})
 			defer memory.Close()
-			var out told
+			var out notified
 			c := out.config(memory)
 			c.Consent = revisit.OptOut("no")
 			tracker := newTracker(t, c)
@@ -267,7 +267,7 @@ func TestAFloodOfDenials(t *testing.T) {
 
 // The log has the IDs of sessions that were forgotten, and of nobody else.
 func TestTheLogNamesWhoWasForgottenOnly(t *testing.T) {
-	var out told
+	var out notified
 	memory := revisit.NewMemoryStore(revisit.MemoryOptions{})
 	defer memory.Close()
 	c := out.config(memory)

@@ -226,7 +226,45 @@ func TestATicketIsBoundToWhatWasSent(t *testing.T) {
 		require.NotEmpty(t, ticket)
 		before := tracker.Stats()
 		b.get(anchor, fetch, header("Revisit-Link", ticket))
-		assert.EqualValues(t, 1, tracker.Stats().Joined-before.Joined, "changed: %v", change)
+		assert.EqualValues(t, 1, tracker.Stats().LinksUsed-before.LinksUsed, "changed: %v", change)
 		assert.Equal(t, before.Forged, tracker.Stats().Forged)
 	}
+}
+
+// Whatever a form is, the handler gets every byte of it.
+func FuzzForm(f *testing.F) {
+	f.Add("revisit="+strings.Repeat("A", 51)+"&mail=a", "application/x-www-form-urlencoded", 7)
+	f.Add("--b\r\nContent-Disposition: form-data; name=\"revisit\"\r\n\r\n"+strings.Repeat("A", 51)+"\r\n--b--", "multipart/form-data; boundary=b", 1)
+	f.Add("revisit=", "text/plain", 0)
+	tracker, err := revisit.New(revisit.Config{Keys: [][]byte{make([]byte, 32)}, Consent: func(*http.Request) revisit.Permission { return revisit.Restore }})
+	require.NoError(f, err)
+	f.Cleanup(func() { tracker.Close() })
+	f.Fuzz(func(t *testing.T, body, kind string, chunk int) {
+		r := httptest.NewRequest("POST", "https://shop.example/", &chunks{body, max(1, chunk%100)})
+		r.Header["Content-Type"] = []string{kind}
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s, ok := revisit.FromContext(r.Context()); ok && s.Via == "form" {
+				t.Fatal("a forged token has a session")
+			}
+			if got, err := io.ReadAll(r.Body); err != nil || string(got) != body {
+				t.Fatalf("got %q (%v), want %q", got, err, body)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), r)
+	})
+}
+
+// chunks is a body that comes in small pieces.
+type chunks struct {
+	rest string
+	size int
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	if c.rest == "" {
+		return 0, io.EOF
+	}
+	n := copy(p, c.rest[:min(len(c.rest), c.size)])
+	c.rest = c.rest[n:]
+	return n, nil
 }

@@ -52,7 +52,7 @@ func two(t *testing.T, b *browser) (older, younger revisit.ID) {
 	return parse(t, idOf(first)), parse(t, idOf(second))
 }
 
-// Each merge is told of, once where nothing fails, after the store has it.
+// Each merge is notified of, once where nothing fails, after the store has it.
 func TestOnMerge(t *testing.T) {
 	for _, every := range []time.Duration{0, 10 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -78,13 +78,13 @@ func TestOnMerge(t *testing.T) {
 			time.Sleep(time.Hour)
 			synctest.Wait()
 			assert.Len(t, m.calls, 1)
-			assert.False(t, record(t, store, b.get("/old")).Absorbed[0].Untold)
+			assert.False(t, record(t, store, b.get("/old")).MergedSessions[0].NotifyPending)
 		})
 	}
 }
 
 // While OnMerge fails, or panics, it is called again when the visitor comes, by
-// whichever process, and at last by TellMerges. Three sessions in a row end as one.
+// whichever process, and at last by NotifyMerges. Three sessions in a row end as one.
 func TestOnMergeIsCalledUntilItWorks(t *testing.T) {
 	for i := range 4 {
 		returns, inARow := i%2 == 0, i < 2
@@ -107,13 +107,13 @@ func TestOnMergeIsCalledUntilItWorks(t *testing.T) {
 				t.Fatal(err)
 			}
 			if inARow {
-				b.get("/old") // and what younger was not told of goes along
+				b.get("/old") // and what younger was not notified of goes along
 			}
 			time.Sleep(time.Second)
 			synctest.Wait()
 			assert.NotEmpty(t, m.calls)
 			assert.Len(t, m.owned, 2)
-			assert.EqualValues(t, len(m.calls), first.Stats().Untold)
+			assert.EqualValues(t, len(m.calls), first.Stats().NotifyErrors)
 			first.Close()
 
 			second := newTracker(t, revisit.Config{Store: store, OnMerge: m.onMerge})
@@ -125,15 +125,15 @@ func TestOnMergeIsCalledUntilItWorks(t *testing.T) {
 				}
 			} else {
 				for range 6 {
-					_ = second.TellMerges(t.Context())
+					_ = second.NotifyMerges(t.Context())
 				}
-				require.NoError(t, second.TellMerges(t.Context()))
+				require.NoError(t, second.NotifyMerges(t.Context()))
 			}
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			assert.Equal(t, map[revisit.ID]int{older: 8}, m.owned)
 			n := len(m.calls)
-			require.NoError(t, second.TellMerges(t.Context()))
+			require.NoError(t, second.NotifyMerges(t.Context()))
 			b.get("/old")
 			time.Sleep(time.Hour)
 			synctest.Wait()
@@ -142,24 +142,24 @@ func TestOnMergeIsCalledUntilItWorks(t *testing.T) {
 	}
 }
 
-// Without OnMerge nothing is noted, and nobody can be told later.
-func TestTellMergesWantsSomebodyToTell(t *testing.T) {
+// Without OnMerge nothing is noted, and nobody can be notified later.
+func TestNotifyMergesWantsSomebodyToTell(t *testing.T) {
 	store := newAllStore(t)
 	tracker := newTracker(t, revisit.Config{Store: store})
-	assert.Error(t, tracker.TellMerges(t.Context()))
+	assert.Error(t, tracker.NotifyMerges(t.Context()))
 	b := newBrowser(tracker.Handler(seen))
 	b.get("/old")
 	clear(b.cookies)
 	b.get("/new")
 	b.get("/old")
 	for _, r := range store.records(t) {
-		for _, a := range r.Absorbed {
-			assert.False(t, a.Untold)
+		for _, a := range r.MergedSessions {
+			assert.False(t, a.NotifyPending)
 		}
 	}
 }
 
-// Page views are told of once the store has them: each once, whatever way they went.
+// Page views are notified of once the store has them: each once, whatever way they went.
 func TestOnHit(t *testing.T) {
 	for _, every := range []time.Duration{0, 10 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -238,7 +238,7 @@ func TestOnForget(t *testing.T) {
 				store := newAllStore(t)
 				permission := revisit.Restore
 				fails := true
-				told := map[revisit.ID]int{}
+				notified := map[revisit.ID]int{}
 				tracker := newTracker(t, revisit.Config{
 					Store: store, Consent: func(*http.Request) revisit.Permission { return permission },
 					OnForget: func(ctx context.Context, id revisit.ID) error {
@@ -248,7 +248,7 @@ func TestOnForget(t *testing.T) {
 						if fails {
 							return errors.New("the database is down")
 						}
-						told[id]++
+						notified[id]++
 						return nil
 					},
 				})
@@ -276,11 +276,11 @@ func TestOnForget(t *testing.T) {
 				forget()
 				for _, id := range []revisit.ID{older, younger} {
 					assert.True(t, store.records(t)[id].Forgotten)
-					assert.Positive(t, told[id], "%v", id)
+					assert.Positive(t, notified[id], "%v", id)
 				}
-				n := len(told)
+				n := len(notified)
 				forget()
-				assert.Len(t, told, n)
+				assert.Len(t, notified, n)
 				permission = revisit.Restore
 				assert.Equal(t, "new", viaOf(b.get("/old")))
 			})
@@ -291,11 +291,11 @@ func TestOnForget(t *testing.T) {
 // Close tells of what waits, with a context that has not ended.
 func TestCloseTellsOfTheLastHits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told, cancelled := 0, 0
+		notified, cancelled := 0, 0
 		tracker := newTracker(t, revisit.Config{OnHit: func(ctx context.Context, _ revisit.Hit) {
 			select {
 			case <-time.After(10 * time.Millisecond):
-				told++
+				notified++
 			case <-ctx.Done():
 				cancelled++
 			}
@@ -306,18 +306,18 @@ func TestCloseTellsOfTheLastHits(t *testing.T) {
 		}
 		tracker.Close()
 		synctest.Wait()
-		assert.Equal(t, 10, told)
+		assert.Equal(t, 10, notified)
 		assert.Zero(t, cancelled)
 	})
 }
 
-// A panic of the application's, or of the store while merges are told of, does not end
+// A panic of the application's, or of the store while merges are notified of, does not end
 // the process.
 func TestHooksThatPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := 0
+		notified := 0
 		tracker := newTracker(t, revisit.Config{OnHit: func(context.Context, revisit.Hit) {
-			if told++; told == 1 {
+			if notified++; notified == 1 {
 				panic("a bug")
 			}
 		}})
@@ -325,7 +325,7 @@ func TestHooksThatPanic(t *testing.T) {
 		b.get("/")
 		b.get("/")
 		synctest.Wait()
-		assert.Equal(t, 2, told)
+		assert.Equal(t, 2, notified)
 		assert.EqualValues(t, 1, tracker.Stats().Dropped["hook"])
 
 		store := &bugStore{Store: newAllStore(t)}
@@ -418,7 +418,7 @@ func TestMergesInARowThatAreToldOfSlowly(t *testing.T) {
 			require.NoError(t, err)
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			require.NoError(t, tracker.TellMerges(t.Context()))
+			require.NoError(t, tracker.NotifyMerges(t.Context()))
 			mu.Lock()
 			defer mu.Unlock()
 			assert.Equal(t, map[revisit.ID]int{oldest: 1}, owned)
@@ -459,29 +459,29 @@ func TestCloseUnderTraffic(t *testing.T) {
 	}
 }
 
-// A session that a second signal confirms is told of, though that is no page view; and the
+// A session that a second signal confirms is notified of, though that is no page view; and the
 // landing page after consent is no second one.
 func TestOnHitIsToldWhoIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		var told []revisit.Hit
+		var notified []revisit.Hit
 		tracker := newTracker(t, revisit.Config{OnHit: func(_ context.Context, h revisit.Hit) {
 			mu.Lock()
 			defer mu.Unlock()
-			told = append(told, h)
+			notified = append(notified, h)
 		}})
 		b := newBrowser(site(tracker, tagged))
 		b.get("/second")
 		b.get(anchor, fetch, header("Revisit-Landing", "/?utm_source=mail&utm_campaign=spring"))
 		synctest.Wait()
-		require.Len(t, told, 2)
-		assert.False(t, told[0].Session.Confirmed)
-		assert.EqualValues(t, 1, told[0].Count)
-		assert.True(t, told[1].Session.Confirmed)
-		assert.Zero(t, told[1].Count, "one page was seen")
-		assert.EqualValues(t, 1, told[1].Session.Hits)
-		require.Len(t, told[1].Session.Touches, 1)
-		assert.Equal(t, "spring", told[1].Session.Touches[0].Campaign)
+		require.Len(t, notified, 2)
+		assert.False(t, notified[0].Session.Confirmed)
+		assert.EqualValues(t, 1, notified[0].Count)
+		assert.True(t, notified[1].Session.Confirmed)
+		assert.Zero(t, notified[1].Count, "one page was seen")
+		assert.EqualValues(t, 1, notified[1].Session.Hits)
+		require.Len(t, notified[1].Session.Touches, 1)
+		assert.Equal(t, "spring", notified[1].Session.Touches[0].Campaign)
 	})
 }
 
@@ -530,7 +530,7 @@ func TestOnForgetMayTakeItsTime(t *testing.T) {
 func TestHooksThatEndTheirGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := true
-		told := 0
+		notified := 0
 		tracker := newTracker(t, revisit.Config{
 			OnForget: func(context.Context, revisit.ID) error {
 				if ends {
@@ -542,7 +542,7 @@ func TestHooksThatEndTheirGoroutine(t *testing.T) {
 				if ends {
 					runtime.Goexit()
 				}
-				told++
+				notified++
 				return nil
 			},
 		})
@@ -557,7 +557,7 @@ func TestHooksThatEndTheirGoroutine(t *testing.T) {
 		time.Sleep(time.Minute)
 		a.get("/")
 		synctest.Wait()
-		assert.Equal(t, 1, told)
+		assert.Equal(t, 1, notified)
 		assert.NoError(t, tracker.Forget(t.Context(), younger))
 	})
 }
@@ -607,7 +607,7 @@ func TestTheListOfMergesStaysShort(t *testing.T) {
 		}
 		r, err := store.Load(t.Context(), root)
 		require.NoError(t, err)
-		assert.LessOrEqual(t, len(r.Absorbed), 64)
+		assert.LessOrEqual(t, len(r.MergedSessions), 64)
 		assert.EqualValues(t, 161, r.Hits)
 	})
 }
@@ -622,7 +622,7 @@ func TestForgetOfWhatIsNoSession(t *testing.T) {
 	}
 }
 
-// Nobody is told any more once Close waits for those who are being told.
+// Nobody is notified any more once Close waits for those who are being notified.
 func TestCloseStartsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int64
@@ -648,7 +648,7 @@ func TestCloseStartsNothing(t *testing.T) {
 		go func() { closed <- tracker.Close() }()
 		synctest.Wait()
 		merge()
-		assert.EqualValues(t, 1, calls.Load(), "by TellMerges, later")
+		assert.EqualValues(t, 1, calls.Load(), "by NotifyMerges, later")
 		close(release)
 		require.NoError(t, <-closed)
 	})

@@ -120,7 +120,7 @@ func modelRun(t *testing.T, seed uint64, faults storetest.Faults, exact bool) {
 	var nodes []http.Handler
 	for range 3 {
 		// Long enough for every retry: what is dropped for lack of time would be
-		// an under-count that is told, not one that is a fault.
+		// an under-count that is reported, not one that is a fault.
 		c := revisit.Config{Store: faulty, StoreTimeout: time.Minute}
 		if seed%2 == 1 {
 			c.Strategy = revisit.ETag{}
@@ -178,7 +178,7 @@ func modelRun(t *testing.T, seed uint64, faults storetest.Faults, exact bool) {
 		}
 		var visits, hits int64
 		ids := map[revisit.ID]bool{}
-		for _, a := range r.Absorbed {
+		for _, a := range r.MergedSessions {
 			require.False(t, ids[a.ID], "absorbed twice")
 			ids[a.ID] = true
 			visits += a.Visits
@@ -202,7 +202,7 @@ func modelRun(t *testing.T, seed uint64, faults storetest.Faults, exact bool) {
 				r = records[r.MergedInto]
 				// A page whose tag is gone may be joined to the anchor's session
 				// by a merge that was broken off: nobody meets it again.
-				if r.MergedInto.IsZero() && !slices.ContainsFunc(r.Absorbed, func(a revisit.Absorbed) bool { return a.ID == alias.ID }) {
+				if r.MergedInto.IsZero() && !slices.ContainsFunc(r.MergedSessions, func(a revisit.MergedSession) bool { return a.ID == alias.ID }) {
 					hits += alias.Hits
 				}
 			}
@@ -406,13 +406,13 @@ func TestAMergeSurvivesACrashAtAnyPoint(t *testing.T) {
 			root, alias := record(t, memory, first), record(t, memory, second)
 			assert.Equal(t, root.ID, alias.MergedInto, "broken after %d", broken)
 			assert.Zero(t, alias.Hits, "broken after %d: the alias is emptied", broken)
-			require.Len(t, root.Absorbed, 1)
+			require.Len(t, root.MergedSessions, 1)
 			absorbed := int64(2)
 			if broken == 1 {
 				absorbed++ // the hit on /new came before the merge
 			}
-			assert.EqualValues(t, absorbed, root.Absorbed[0].Hits, "broken after %d", broken)
-			assert.Zero(t, root.Absorbed[0].Visits, "its visit was a part of the other's")
+			assert.EqualValues(t, absorbed, root.MergedSessions[0].Hits, "broken after %d", broken)
+			assert.Zero(t, root.MergedSessions[0].Visits, "its visit was a part of the other's")
 			hits := int64(2 + 2 + 1 + 1) // the two sessions', and the two after the crash
 			if broken == 5 {
 				hits++ // the one that merged was counted as well
@@ -486,7 +486,7 @@ func TestMergesInARowLoseNothing(t *testing.T) {
 		root := record(t, memory, first[0])
 		assert.EqualValues(t, 3+1+3, root.Hits)
 		assert.EqualValues(t, 1, root.Visits)
-		assert.Len(t, root.Absorbed, 2)
+		assert.Len(t, root.MergedSessions, 2)
 	})
 }
 
@@ -600,7 +600,7 @@ func TestALeakedTagDiesInAFlood(t *testing.T) {
 			tag = b.tags["/"]
 		}
 		for _, b := range victims {
-			assert.LessOrEqual(t, len(record(t, store, b.get("/home")).Absorbed), 8)
+			assert.LessOrEqual(t, len(record(t, store, b.get("/home")).MergedSessions), 8)
 		}
 	})
 }
@@ -624,7 +624,7 @@ func TestOneCookieIsMetOnce(t *testing.T) {
 			wg.Go(func() { c.get("/old") })
 		}
 		wg.Wait()
-		assert.Len(t, record(t, memory, first).Rivals, 1)
+		assert.Len(t, record(t, memory, first).ConflictingCookies, 1)
 	})
 }
 
@@ -670,7 +670,7 @@ func TestASlowStoreDoesNotMakeATagLookLeaked(t *testing.T) {
 		}
 		store.Set(storetest.Faults{})
 		assert.Equal(t, idOf(first), idOf(b.get("/old")))
-		assert.Len(t, record(t, memory, first).Rivals, 1)
+		assert.Len(t, record(t, memory, first).ConflictingCookies, 1)
 		assert.Zero(t, tracker.Stats().Leaked)
 	})
 }
@@ -814,7 +814,7 @@ func TestAnUnfinishedMergeOutlivesTheDay(t *testing.T) {
 			require.Equal(t, root.ID, alias.MergedInto)
 			assert.Equal(t, 761*24*time.Hour, alias.Expires.Sub(alias.Created))
 			if confirmed {
-				require.Len(t, root.Absorbed, 1)
+				require.Len(t, root.MergedSessions, 1)
 				assert.True(t, root.Confirmed)
 				assert.Equal(t, 761*24*time.Hour, root.Expires.Sub(root.Created))
 			}
@@ -843,11 +843,11 @@ func goOnRun(t *testing.T, seed uint64, wrap func(*revisit.MemoryStore) revisit.
 		defer m.Close()
 		note := func(what string, r revisit.Record) {
 			r.ID, r.Version = revisit.ID{}, 0
-			r.Absorbed, r.Rivals = slices.Clone(r.Absorbed), slices.Clone(r.Rivals)
-			for i := range r.Absorbed {
-				r.Absorbed[i].ID, r.Absorbed[i].Untold = revisit.ID{}, false // OnMerge may be done, or not
+			r.MergedSessions, r.ConflictingCookies = slices.Clone(r.MergedSessions), slices.Clone(r.ConflictingCookies)
+			for i := range r.MergedSessions {
+				r.MergedSessions[i].ID, r.MergedSessions[i].NotifyPending = revisit.ID{}, false // OnMerge may be done, or not
 			}
-			clear(r.Rivals)
+			clear(r.ConflictingCookies)
 			known = append(known, fmt.Sprintf("%s %+v", what, r))
 		}
 		tracker := newTracker(t, revisit.Config{Store: wrap(m), Lifetime: 20 * 24 * time.Hour, Retention: 20 * 24 * time.Hour, OnMerge: func(context.Context, revisit.ID, revisit.ID) error { return nil }})

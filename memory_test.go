@@ -138,7 +138,7 @@ func sweepers() int {
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	n := 0
 	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
-		if strings.Contains(stack, "synctest bubble") && strings.Contains(stack, "revisit.NewMemoryStore.func") {
+		if strings.Contains(stack, "synctest bubble") && strings.Contains(stack, "memstore.New.func") {
 			n++
 		}
 	}
@@ -202,15 +202,15 @@ func TestASlotKeepsWhatItIsGiven(t *testing.T) {
 		r = revisit.Record{
 			ID: r.ID, Version: int64(i) + 1, Created: at(), LastSeen: at(), LastHit: at(), VisitStart: at(), Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond),
 			Confirmed: rnd.IntN(2) == 0, Forgotten: rnd.IntN(2) == 0, Visits: rnd.Int64() - 1<<62, Hits: rnd.Int64(), Via: []string{"", "etag", "cookie"}[rnd.IntN(3)],
-			Joins: rnd.IntN(3),
+			LinksUsed: rnd.IntN(3),
 		}
 		if rnd.IntN(2) == 0 {
-			r.MergedInto, r.Likely = id(), id()
+			r.MergedInto, r.ProbableMatch = id(), id()
 		}
 		for range rnd.IntN(4) {
 			r.Touches = append(r.Touches, revisit.Touch{Time: at(), Landing: text(), Referrer: text(), Source: text(), Medium: text(), Campaign: text(), Term: text(), Content: text(), ID: text(), Click: text()})
-			r.Absorbed = append(r.Absorbed, revisit.Absorbed{ID: id(), Visits: rnd.Int64(), Hits: -rnd.Int64()})
-			r.Rivals = append(r.Rivals, id())
+			r.MergedSessions = append(r.MergedSessions, revisit.MergedSession{ID: id(), Visits: rnd.Int64(), Hits: -rnd.Int64()})
+			r.ConflictingCookies = append(r.ConflictingCookies, id())
 			if r.Values == nil {
 				r.Values = map[string]revisit.Value{}
 			}

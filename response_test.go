@@ -435,7 +435,7 @@ func TestAnUpgradeThroughUnwrapIsNoticed(t *testing.T) {
 	s, errs := serve(t, wires[0], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(unwrapper{w}, r) }))
 	assert.Equal(t, "raw", ask(t, s, "GET", "/", nil).body)
 	assert.Empty(t, errs.String())
-	assert.Zero(t, tracker.Stats().New, "nobody was told of the session")
+	assert.Zero(t, tracker.Stats().New, "nobody has a token of the session")
 }
 
 func TestFilesTakeTheServersWay(t *testing.T) {
@@ -569,7 +569,7 @@ func TestWhoStandsFurtherOutMayAnswer(t *testing.T) {
 		}))
 		b.get("/")
 		content = "another one"
-		assert.Equal(t, http.StatusOK, b.get("/").StatusCode, "%s: what somebody else has written is told by nothing of ours", name)
+		assert.Equal(t, http.StatusOK, b.get("/").StatusCode, "%s: what somebody else has written is reported by nothing of ours", name)
 
 		b = newBrowser(inner) // and if nobody does, it is an empty page, with all that rides on one
 		assert.True(t, hasToken(b.get("/")), name)

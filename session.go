@@ -8,21 +8,18 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/revisit-go/revisit/internal/memstore"
+	"github.com/revisit-go/revisit/internal/millis"
+	"github.com/revisit-go/revisit/internal/rules"
+	"github.com/revisit-go/revisit/store"
 )
-
-// viaNew is Session.Via of a session that was started by this request.
-const viaNew = "new"
-
-// viaRedirect is Record.Via in place of viaNew for a session that was begun by a redirect:
-// that its target is opened next says no more of a visitor than the redirect did.
-const viaRedirect = "redirect"
 
 // Errors of [Session.Set].
 var (
 	// ErrValue is returned for a key or a text that is not kept.
-	ErrValue = errors.New("revisit: not a value that a session keeps (keys of 1 to 64 bytes, texts of 1,024, valid UTF-8)")
-	// ErrGuess is returned for a session that has tokens, by a request that came
-	// without: it only looks like that session's browser. See Fingerprint.
+	ErrValue = rules.ErrValue
+	// ErrGuess is returned for a session that has tokens, but was found by its fingerprint.
 	ErrGuess = errors.New("revisit: the session is a guess, no token came for it")
 	// ErrUnverified is returned for a session that is known from its token only,
 	// because the store did not answer.
@@ -32,16 +29,15 @@ var (
 // A Session is what a handler sees of a visitor: one browser, or what is taken
 // for one. It is safe for concurrent use.
 //
-// Recognition is not authentication. Any script of the page can read a tag and
-// replay it, so what a session says about a person is to be shown to one who
-// has logged in, not to one who was recognised.
+// Recognition is not authentication: show personal data to somebody who has logged in, not to
+// somebody who was recognised.
 type Session struct {
 	// ID names the session for as long as it lasts. An order that has it can be
 	// attributed to the visitor's campaigns.
 	ID ID
 
 	// Via is how the visitor was recognised: the name of a strategy, as
-	// "cookie" or "etag"; "fingerprint", which is no proof; "form", by the ticket of
+	// "cookie" or "etag"; "fingerprint", which is no proof; "form", by the token of
 	// Field; "link", at the beacon's anchor; "adopted", by what Config.Adopt returned; or
 	// "new".
 	Via string
@@ -52,12 +48,12 @@ type Session struct {
 	Unverified bool
 
 	tracker *Tracker // nil for NewSession's
-	guess   bool     // the request only looks like the session's
+	guess   bool     // the request only has the session's fingerprint
 	counted bool     // the session has the page view of this request, or is about to have it
 
-	mu       sync.Mutex // for what follows
-	slot     slot       // of a memory store
-	record   *Record    // nil as long as nobody has asked what the slot has
+	mu       sync.Mutex    // for what follows
+	slot     memstore.Slot // of a memory store
+	record   *Record       // nil as long as nobody has asked what the slot has
 	saved    bool
 	saveFail error
 }
@@ -76,10 +72,9 @@ func NewContext(ctx context.Context, s *Session) context.Context {
 }
 
 // FromContext returns the session of the request that ctx belongs to. There is
-// none outside of a [Tracker.Handler], under Unasked and Deny, and where the
-// client has presented no valid token and no session could be started: as on a
-// POST that is no navigation, on HEAD, and for images, styles and the like. Under a
-// [Fingerprint] it may be one that the request looks like.
+// none outside of a [Tracker.Handler], under Unasked and Deny, and where the client has
+// presented no valid token and no session could be started: on a POST that is no navigation,
+// on HEAD, and for images and the like. With a [Fingerprint] it may be a guess.
 func FromContext(ctx context.Context) (*Session, bool) {
 	s, _ := ctx.Value(sessionKey{}).(*Session)
 	return s, s != nil
@@ -87,7 +82,7 @@ func FromContext(ctx context.Context) (*Session, bool) {
 
 // New reports whether the session was started by this request. It is kept for
 // a day then, and longer once the client comes back with its token.
-func (s *Session) New() bool { return s.Via == viaNew }
+func (s *Session) New() bool { return s.Via == store.ViaNew }
 
 // Created returns when the session began.
 func (s *Session) Created() time.Time { return s.ID.Time() }
@@ -150,17 +145,16 @@ func (s *Session) Record() Record {
 func (s *Session) known() *Record {
 	if s.record == nil {
 		r := Record{ID: s.ID}
-		if s.slot.is(slotUsed) {
-			r = s.slot.record(s.Via)
+		if s.slot.IsUsed() {
+			r = s.slot.Record(s.Via)
 		}
 		s.record = &r
 	}
 	return s.record
 }
 
-// IsGuess reports whether the request only looks like the browser that the session is
-// of, which has tokens that did not come: see [Fingerprint]. What belongs to a visitor
-// (an order, a lead) does not belong to a guess.
+// IsGuess reports whether the session was found by a [Fingerprint] though it has tokens, which
+// did not come. Do not attach an order or a lead to a guess.
 func (s *Session) IsGuess() bool { return s.guess }
 
 // isSaved reports whether the store has the session.
@@ -175,7 +169,7 @@ func (s *Session) isRedirect() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.saved {
-		s.known().Via = viaRedirect
+		s.known().Via = store.ViaRedirect
 	}
 }
 
@@ -198,7 +192,7 @@ func (s *Session) hasShownNothing() bool {
 // Set returns ErrGuess, ErrUnverified or the store's error if the value may not have been
 // kept, and ErrForgotten if the session was forgotten.
 func (s *Session) Set(ctx context.Context, key, text string) error {
-	if key == "" || len(key) > maxKeyLen || len(text) > maxValueText || !utf8.ValidString(key) || !utf8.ValidString(text) {
+	if key == "" || len(key) > rules.MaxKeyLen || len(text) > rules.MaxValueText || !utf8.ValidString(key) || !utf8.ValidString(text) {
 		return fmt.Errorf("%w: key of %d bytes, text of %d bytes", ErrValue, len(key), len(text))
 	}
 	if s.Unverified {
@@ -207,21 +201,18 @@ func (s *Session) Set(ctx context.Context, key, text string) error {
 	if s.guess {
 		return ErrGuess
 	}
-	c := change{key: strings.Clone(key), text: strings.Clone(text), at: milli(time.Now())}
+	c := rules.Change{Key: strings.Clone(key), Text: strings.Clone(text), At: millis.Truncate(time.Now())}
 	if s.tracker == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		_, err := setValue(s.known(), c.key, Value{Text: c.text, At: c.at})
+		_, err := rules.SetValue(s.known(), c.Key, Value{Text: c.Text, At: c.At})
 		return err
 	}
 	if err := s.create(ctx); err != nil {
 		return err
 	}
-	l := s.tracker.ledger
 	id := s.Record().ID // which may be another request's, that was faster
-	r, err := within(l, ctx, func(ctx context.Context) (Record, error) {
-		return l.settle(ctx, id, []change{c})
-	})
+	r, err := s.tracker.ledger.SetValue(ctx, id, c)
 	if err != nil {
 		return err
 	}
@@ -239,20 +230,10 @@ func (s *Session) create(ctx context.Context) error {
 	if s.saved || s.saveFail != nil {
 		return s.saveFail
 	}
-	l := s.tracker.ledger
-	var r Record
-	var err error
-	// Within would do for both, but its closure costs each new visitor a record
-	// on the heap.
-	if l.memory != nil {
-		r, err = l.create(context.Background(), *s.known())
-	} else {
-		record := *s.known()
-		r, err = within(l, ctx, func(ctx context.Context) (Record, error) { return l.create(ctx, record) })
-	}
+	r, err := s.tracker.ledger.Create(ctx, s.known())
 	if err != nil {
 		s.saveFail = err
-		s.tracker.stats.drop(err)
+		s.tracker.stats.Drop(err)
 		return err
 	}
 	*s.record, s.saved = r, true // which is ours: mint has made it

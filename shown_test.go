@@ -50,13 +50,13 @@ var keepings = []keeping{{"memory", false, 0}, {"a slow store", true, 0}, {"writ
 // A counted browser is one of a Tracker that keeps its page views so, and tells of them.
 type countedBrowser struct {
 	*browser
-	store *allStore
-	mu    sync.Mutex
-	told  map[revisit.ID]int64
+	store    *allStore
+	mu       sync.Mutex
+	notified map[revisit.ID]int64
 }
 
 func newCounted(t *testing.T, k keeping, strategy revisit.Strategy, hooked bool) *countedBrowser {
-	b := &countedBrowser{told: map[revisit.ID]int64{}}
+	b := &countedBrowser{notified: map[revisit.ID]int64{}}
 	c := revisit.Config{Strategy: strategy, FlushEvery: k.every}
 	if b.store = newAllStore(t); k.slow {
 		c.Store = storetest.Faulty(b.store, storetest.Faults{Latency: time.Millisecond})
@@ -67,7 +67,7 @@ func newCounted(t *testing.T, k keeping, strategy revisit.Strategy, hooked bool)
 		c.OnHit = func(_ context.Context, h revisit.Hit) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.told[h.Session.ID] += h.Count
+			b.notified[h.Session.ID] += h.Count
 		}
 	}
 	b.browser = newBrowser(newTracker(t, c).Handler(answersWith))
@@ -81,8 +81,8 @@ func (b *countedBrowser) record(t *testing.T, resp *http.Response) revisit.Recor
 	r := record(t, b.store, resp)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if told, ok := b.told[r.ID]; ok {
-		assert.Equal(t, r.Hits, told, "OnHit knows as much")
+	if notified, ok := b.notified[r.ID]; ok {
+		assert.Equal(t, r.Hits, notified, "OnHit knows as much")
 	}
 	return r
 }

@@ -194,8 +194,8 @@ func simulate(t *testing.T, strategy revisit.Strategy) (plain, hinted simResult)
 				resp := c.open(url, true)
 				sessions[n] = idOf(resp)
 				if id, err := revisit.ParseID(sessions[n]); err == nil {
-					if r, err := store.Load(t.Context(), id); err == nil && !r.Likely.IsZero() {
-						likely[sessions[n]] = r.Likely.String()
+					if r, err := store.Load(t.Context(), id); err == nil && !r.ProbableMatch.IsZero() {
+						likely[sessions[n]] = r.ProbableMatch.String()
 					}
 				}
 				time.Sleep(20 * time.Second)

@@ -3,8 +3,9 @@ package revisit
 import (
 	"context"
 	"html/template"
-	"net/http"
 	"strings"
+
+	"github.com/revisit-go/revisit/internal/beacon"
 )
 
 // Tag returns what a page of a wrapped handler includes, so that its session and
@@ -29,7 +30,7 @@ func Tag(ctx context.Context, options ...TagOption) template.HTML {
 	}
 	path := v.tracker.beaconPath
 	var b strings.Builder
-	b.WriteString(`<script src="` + template.HTMLEscapeString(path) + "revisit.js?v=" + scriptVersion + `" async data-wrapped`)
+	b.WriteString(`<script src="` + template.HTMLEscapeString(path) + "revisit.js?v=" + beacon.Version + `" async data-wrapped`)
 	if v.tracker.tagsAlone {
 		b.WriteString(`="etag"`) // where each page that was counted has its session's link, or says so
 	}
@@ -38,7 +39,7 @@ func Tag(ctx context.Context, options ...TagOption) template.HTML {
 	}
 	b.WriteString("></script>")
 	if o.noScript && !v.weak && v.personalise(ctx) {
-		b.WriteString(`<noscript><iframe src="` + template.HTMLEscapeString(path) + "link/" + v.ticket(viaLink, 0) + `" hidden></iframe></noscript>`)
+		b.WriteString(`<noscript><iframe src="` + template.HTMLEscapeString(path) + "link/" + v.boundToken(viaLink, 0) + `" hidden></iframe></noscript>`)
 	}
 	return template.HTML(b.String())
 }
@@ -54,24 +55,22 @@ type tagOptions struct {
 // Nonce gives the script the nonce of the page's Content-Security-Policy.
 func Nonce(nonce string) TagOption { return func(o *tagOptions) { o.nonce = nonce } }
 
-// NoScript adds a hidden frame for browsers that run no script, where the browser
-// does not show who it is by a cookie:
+// NoScript adds a hidden frame for browsers that run no script, where no cookie identifies
+// the browser:
 //
 //	<noscript><iframe src="/revisit/link/…" hidden></iframe></noscript>
 //
-// So what Tag returns goes into the body of the page, not the head. The frame is
-// the visitor's own, so the response is made private, whatever the handler has
-// said; and it changes when sessions are joined, so a handler that computes an ETag
-// of its own must include it. A Content-Security-Policy needs frame-src and
-// img-src 'self'.
+// So put Tag into the body of the page, not the head. The frame is
+// the visitor's own, so the response is made private, and a handler that computes an ETag
+// of its own must include it. A Content-Security-Policy needs frame-src and img-src 'self'.
 func NoScript() TagOption { return func(o *tagOptions) { o.noScript = true } }
 
-// personalise reports whether a ticket may be put into the body of the response,
-// which is private then. A new session is saved, because the ticket will be sent.
+// personalise reports whether a link or form token may be put into the body of the response,
+// which is private then. A new session is saved, because the token will be sent.
 func (v *Visit) personalise(ctx context.Context) bool {
-	v.settleForm(true)
+	v.resolveForm(true)
 	s := &v.session
-	if s.tracker == nil || s.Unverified || s.guess || v.foreign || v.clearing.Load() || !v.hooked || v.isPortable() {
+	if s.tracker == nil || s.Unverified || s.guess || v.class.Foreign || v.clearing.Load() || !v.hooked || v.isPortable() {
 		return false
 	}
 	v.mu.Lock()
@@ -81,31 +80,4 @@ func (v *Visit) personalise(ctx context.Context) bool {
 	}
 	v.personal = true
 	return true
-}
-
-// forcePrivate makes a response private that has a ticket in its body. What no
-// cache may keep stays so.
-func forcePrivate(h http.Header) {
-	if cachingOf(h).private {
-		return
-	}
-	control, intact := "private, no-cache", ""
-	for _, line := range h["Cache-Control"] {
-		for line != "" {
-			var directive string
-			directive, line = cutDirective(line)
-			switch strings.ToLower(directive) {
-			case "no-store":
-				control = "private, no-store"
-			case "no-transform":
-				intact = ", no-transform"
-			}
-		}
-	}
-	for name := range h {
-		if name == "Cache-Control" || speaksToCaches(name) {
-			delete(h, name)
-		}
-	}
-	h["Cache-Control"] = []string{control + intact}
 }

@@ -13,6 +13,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/revisit-go/revisit/internal/header"
+	"github.com/revisit-go/revisit/internal/ledger"
+	"github.com/revisit-go/revisit/internal/millis"
+	"github.com/revisit-go/revisit/internal/rules"
+	"github.com/revisit-go/revisit/internal/token"
+	"github.com/revisit-go/revisit/internal/touch"
+	"github.com/revisit-go/revisit/store"
 )
 
 // A Tracker recognises returning browsers for the handlers that it wraps. It is
@@ -27,17 +35,16 @@ type Tracker struct {
 	clearUnasked bool
 
 	tagsAlone bool // nothing else than tags can carry a token
-	keys      *keyring
+	keys      *token.Keyring
 	lifetime  time.Duration
-	ledger    *ledger
+	ledger    *ledger.Ledger
 	stats     *counters
 	logger    *slog.Logger
 	close     func() error
 
 	clientAddr func(*http.Request) netip.Addr // nil for Request.RemoteAddr
 
-	ownHosts   []string
-	clickIDs   map[string]clickName // of Config, by name in small letters
+	links      *touch.Reader
 	beaconPath string
 	beaconOn   atomic.Bool // Beacon was called
 }
@@ -60,7 +67,7 @@ func New(c Config) (*Tracker, error) {
 		c.Logger = slog.Default()
 	}
 	if len(c.Keys) == 0 {
-		key := make([]byte, minKeyLen)
+		key := make([]byte, token.MinKeyLen)
 		rand.Read(key)
 		c.Keys = [][]byte{key}
 		c.Logger.Warn("revisit: no Config.Keys: a random key is used, and after a restart nobody is recognised")
@@ -81,7 +88,7 @@ func New(c Config) (*Tracker, error) {
 		bot:      c.Bot,
 		adopt:    c.Adopt,
 		strategy: c.Strategy,
-		keys:     newKeyring(c.Keys),
+		keys:     token.New(c.Keys),
 		lifetime: c.Lifetime,
 		stats:    newCounters(strategies),
 		logger:   c.Logger,
@@ -89,33 +96,28 @@ func New(c Config) (*Tracker, error) {
 		clearUnasked: c.ClearUnasked,
 
 		clientAddr: c.ClientAddr,
-		ownHosts:   slices.Clone(c.OwnHosts),
-		clickIDs:   clickNames(c.ClickIDs),
+		links:      touch.NewReader(c.OwnHosts, c.ClickIDs),
 		beaconPath: c.BeaconPath,
 	}
-	t.close = sync.OnceValue(func() error {
-		t.ledger.idle(t.ledger.timeout)
-		if t.ledger.writeBehind != nil {
-			t.ledger.writeBehind.close(flushLimit * t.ledger.timeout)
-		}
-		t.ledger.hooks.close(t.ledger.timeout)
-		t.ledger.closeSalts()
-		return closeStore()
-	})
 	t.names = t.stats.names[:len(strategies)]
 	t.tagsAlone = !slices.ContainsFunc(t.names, func(name string) bool { return name != (ETag{}).Via() && name != (Fingerprint{}).Via() })
-	t.ledger = &ledger{
-		store: c.Store, backing: c.Store, lifetime: c.Lifetime, retention: c.Retention, visitGap: c.VisitGap, timeout: c.StoreTimeout,
-		logger: c.Logger, stats: t.stats, turns: newTurns(),
+	memory, _ := c.Store.(*MemoryStore)
+	lc := ledger.Config{
+		Store: c.Store, Timeout: c.StoreTimeout, FlushEvery: c.FlushEvery, Counters: &t.stats.Counters, Logger: c.Logger,
+		Rules: rules.Rules{Lifetime: c.Lifetime, Retention: c.Retention, VisitGap: c.VisitGap},
+		Hooks: ledger.Hooks{OnMerge: c.OnMerge, OnForget: c.OnForget},
 	}
-	t.ledger.hooks.onHit, t.ledger.hooks.onMerge, t.ledger.hooks.onForget = c.OnHit, c.OnMerge, c.OnForget
-	t.ledger.hooks.start(t.ledger)
-	t.ledger.memory, _ = c.Store.(*MemoryStore)
-	if c.FlushEvery > 0 && t.ledger.memory == nil {
-		w := newWriteBehind(t.ledger, c.FlushEvery)
-		t.ledger.writeBehind, t.ledger.store = w, observedStore{c.Store, w.observe}
-		w.start()
+	if onHit := c.OnHit; onHit != nil {
+		lc.Hooks.OnHit = func(ctx context.Context, h ledger.Hit) { onHit(ctx, Hit(h)) }
 	}
+	if memory != nil {
+		lc.Store, lc.Memory = memory.store, memory.store
+	}
+	t.ledger = ledger.New(lc)
+	t.close = sync.OnceValue(func() error {
+		t.ledger.Close()
+		return closeStore()
+	})
 	return t, nil
 }
 
@@ -151,10 +153,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	v := &Visit{tracker: t, kind: h.kind, request: r, now: milli(time.Now()), permission: t.consent(r)}
+	v := &Visit{tracker: t, kind: h.kind, request: r, now: millis.Truncate(time.Now()), permission: t.consent(r)}
 	v.context = visitContext{r.Context(), v}
 	v.carriers = v.few[:0]
-	v.response = response{ResponseWriter: w, v: v}
 	if v.permission != Deny && t.bot(r) {
 		v.permission, v.bot = Unasked, true
 	}
@@ -162,9 +163,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	t.strategy.Identify(v) // what does the client carry?
 	if !v.awaitForm() {
-		t.settle(v) // which session is that?
+		t.resolve(v) // which session is that?
 	}
-	if v.session.counted && v.navigation {
+	if v.session.counted && v.class.Navigation {
 		v.hooked = true // for takeViewBack
 	}
 	if v.hooked && !v.isPortable() {
@@ -183,15 +184,17 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.next.ServeHTTP(w, &v.inner)
 		return
 	}
-	h.next.ServeHTTP(v.response.hook(), &v.inner)
-	v.response.finish()
+	v.response.Reset(w, decider{v})
+	h.next.ServeHTTP(v.response.Hook(), &v.inner)
+	v.resolveForm(false)
+	v.response.Finish()
 }
 
-// settle decides what the request may do, and which session it belongs to.
-func (t *Tracker) settle(v *Visit) {
+// resolve decides what the request may do, and which session it belongs to.
+func (t *Tracker) resolve(v *Visit) {
 	switch v.permission {
 	case Recognise, Restore:
-		if !v.foreign {
+		if !v.class.Foreign {
 			t.recognise(v)
 		}
 	case Deny:
@@ -212,8 +215,8 @@ func (t *Tracker) settle(v *Visit) {
 		}
 		// Consent was there once, and is not any more. A click from another
 		// site is no proof: its cookies may have been held back.
-		site := headerValue(v.request.Header, "Sec-Fetch-Site")
-		if len(v.carriers) > 0 && (v.navigation && (site == "same-origin" || site == "none") || v.kind == kindAnchor && site == "same-origin") {
+		site := header.Value(v.request.Header, "Sec-Fetch-Site")
+		if len(v.carriers) > 0 && (v.class.Navigation && (site == "same-origin" || site == "none") || v.kind == kindAnchor && site == "same-origin") {
 			v.clear()
 		}
 	}
@@ -221,63 +224,63 @@ func (t *Tracker) settle(v *Visit) {
 
 // recognise finds the session of what was presented, or starts one.
 func (t *Tracker) recognise(v *Visit) {
-	var room [2]claim
+	var room [2]rules.Claim
 	claims := v.claims(room[:0])
-	if len(claims) == 1 && t.goOn(v, &claims[0]) {
+	if len(claims) == 1 && t.fastPath(v, &claims[0]) {
 		return
 	}
-	change := [1]change{{at: v.now, hit: v.hit, landing: v.landing}}
-	if v.hit {
-		change[0].touch, change[0].reload, change[0].led = v.touch(), v.reloads(), v.isLed()
-		if v.told != nil && v.told.stale {
-			change[0].since = v.now.Add(-v.told.age - reportDelay)
+	change := [1]rules.Change{{At: v.now, Hit: v.class.Hit, BeforeConsent: v.beforeConsent}}
+	if v.class.Hit {
+		change[0].Touch, change[0].Reload, change[0].FromOtherHost = v.touch(), v.reloads(), v.isLed()
+		if v.report != nil && v.report.Stale {
+			change[0].UnlessHitSince = v.report.Since(v.now)
 		}
 	} else if v.takesBack() {
-		change[0].touch, change[0].takesBack, change[0].since = v.touch(), true, v.now.Add(-v.told.age-reportDelay)
+		change[0].Touch, change[0].RetractTouch, change[0].UnlessHitSince = v.touch(), true, v.report.Since(v.now)
 	}
 	forgotten := false
 	if len(claims) > 0 {
-		record, via, err := t.arrive(v, claims, &change, t.ledger.timeout)
+		record, via, err := t.resolveClaims(v, claims, &change, t.ledger.Timeout())
 		if err == nil {
 			t.stats.recognised(via)
 			v.open(record.ID, via, &record)
 			v.replaceStored()
-			v.rememberVisit(&record)
+			v.bindVisit(&record)
 			return
 		}
 		forgotten = errors.Is(err, ErrForgotten)
 		if !forgotten {
 			// The token is proof enough of who it is, and that is all there is.
-			if t.ledger.writeBehind == nil {
-				t.stats.drop(err)
+			if !t.ledger.Buffers() {
+				t.stats.Drop(err)
 			}
 			t.stats.unverified.Add(1)
-			t.stats.recognised(claims[0].via)
-			v.open(claims[0].id, claims[0].via, &Record{ID: claims[0].id})
+			t.stats.recognised(claims[0].Via)
+			v.open(claims[0].ID, claims[0].Via, &Record{ID: claims[0].ID})
 			v.session.Unverified = true
-			v.session.counted = v.hit && t.ledger.writeBehind != nil && !claims[0].follows // which has kept it
+			v.session.counted = v.class.Hit && t.ledger.Buffers() && !claims[0].Follows // which has kept it
 			return
 		}
 	}
-	strong := v.mayMint && v.offers != 0
+	strong := v.class.MayStart && v.offers != 0
 	if v.form != nil {
-		if _, open := v.form.text(); open {
-			strong = false // there may be a ticket that nobody has read
+		if _, open := v.form.Text(); open {
+			strong = false // there may be a form token that nobody has read
 		}
 	}
 	var silent error
 	if len(claims) > 0 || slices.ContainsFunc(v.carriers, func(c carrier) bool { return !c.id.IsZero() }) {
-		v.like = nil // a token came, whatever became of it
+		v.fingerprint = nil // a token came, whatever became of it
 	} else if strong {
 		var ok bool
 		if ok, silent = t.adopted(v, &change); ok {
 			return
 		}
 	}
-	if v.like != nil && silent == nil {
+	if v.fingerprint != nil && silent == nil {
 		begin := time.Now()
-		err := t.match(v, strong)
-		if err == nil && !strong && t.resume(v, begin, &change) {
+		err := t.lookup(v, strong)
+		if err == nil && !strong && t.resumeByFingerprint(v, begin, &change) {
 			return
 		}
 		if !strong { // which does not hang on a hint that comes too late
@@ -286,13 +289,13 @@ func (t *Tracker) recognise(v *Visit) {
 	}
 	if strong || v.startsWeak() {
 		v.weak = !strong
-		record := t.ledger.mint(&change[0])
-		if v.like != nil && v.permission == Restore && strong {
-			record.Likely = v.like.likely.ID
+		record := t.ledger.NewSession(&change[0])
+		if v.fingerprint != nil && v.permission == Restore && strong {
+			record.ProbableMatch = v.fingerprint.Match.ID
 		}
-		v.session.counted = v.hit
+		v.session.counted = v.class.Hit
 		v.session.saveFail = silent // a store that did not answer is not asked again
-		v.open(record.ID, viaNew, &record)
+		v.open(record.ID, store.ViaNew, &record)
 		v.session.saved = false
 		v.replaceStored()
 		v.wantStart()
@@ -301,89 +304,52 @@ func (t *Tracker) recognise(v *Visit) {
 	}
 }
 
-// goOn recognises a visitor who has come before and is here: most requests. In a memory
+// fastPath handles the common case: a known visitor continuing a visit. In a memory
 // store that is a matter of a few numbers. It reports whether that is all there is to it.
-func (t *Tracker) goOn(v *Visit, c *claim) bool {
-	if c.follows || !v.isPlain() || !t.ledger.goOn(&v.session.slot, c, v.now, v.hit, v.isCampaign) {
+func (t *Tracker) fastPath(v *Visit, c *rules.Claim) bool {
+	if c.Follows || !v.isPlain() || !t.ledger.FastPath(&v.session.slot, c, v.now, v.class.Hit, v.isCampaign) {
 		return false
 	}
-	t.stats.recognised(c.via)
-	v.session.counted = v.hit
-	v.open(c.id, c.via, nil)
+	t.stats.recognised(c.Via)
+	v.session.counted = v.class.Hit
+	v.open(c.ID, c.Via, nil)
 	v.replaceStored()
 	return true
 }
 
-// resume goes on with a session that looks like the request, and reports whether
-// that is so. One that has tokens is shown, no more: who has them may be somebody
-// else.
-func (t *Tracker) resume(v *Visit, begin time.Time, change *[1]change) bool {
-	k := v.like
-	if k.likely.ID.IsZero() {
-		return false
-	}
-	if k.strong {
-		t.stats.recognised(k.via)
-		v.weak, v.session.guess = true, true
-		shown := k.likely
-		shown.Values, shown.Touches, shown.Absorbed = nil, nil, nil // which are the visitor's own
-		v.open(shown.ID, k.via, &shown)
-		return true
-	}
-	record, via, err := t.arrive(v, []claim{{id: k.likely.ID, via: k.via}}, change, t.ledger.left(begin))
-	if err != nil {
-		if !errors.Is(err, ErrForgotten) {
-			if t.ledger.writeBehind == nil {
-				t.stats.drop(err)
-			}
-			v.like = nil
-		}
-		return false
-	}
-	t.stats.recognised(via)
-	v.weak = true
-	v.open(record.ID, via, &record)
-	if k.renew {
-		v.remember(record)
-	}
-	return true
-}
-
-// arrive counts the request on the session that the claims speak for. It waits for so
+// resolveClaims counts the request on the session that the claims speak for. It waits for so
 // long at most.
-func (t *Tracker) arrive(v *Visit, claims []claim, change *[1]change, wait time.Duration) (Record, string, error) {
-	c := &change[0]
-	c.claim, c.via, c.stored = true, claims[0].via, claims[0].stored
-	id := claims[0].id
-	// One claim of the most trusted strategy needs no settling.
-	if len(claims) > 1 || claims[0].follows {
+func (t *Tracker) resolveClaims(v *Visit, claims []rules.Claim, change *[1]rules.Change, wait time.Duration) (Record, string, error) {
+	c, first := &change[0], &claims[0]
+	c.TokenReturned, c.Via, c.StoredToken = true, first.Via, first.Stored
+	id := first.ID
+	// One claim of the most trusted strategy needs no resolving.
+	if len(claims) > 1 || first.Follows {
 		begin := time.Now()
-		agreed, err := t.ledger.agreeWithin(v.context.Context, claims, v.permission)
-		if errors.Is(err, context.DeadlineExceeded) && !claims[0].follows {
+		resolved, err := t.ledger.Resolve(v.context.Context, claims, v.permission == Restore)
+		if errors.Is(err, context.DeadlineExceeded) && !first.Follows {
 			// A merge takes its time, and may be done soon. The page view need not
 			// wait for it, and must not be lost with it; the carriers stay.
-			v.unsettled, err = true, nil
-			agreed = agreement{id: claims[0].id}
+			v.unresolved, err = true, nil
+			resolved = ledger.Resolution{ID: first.ID}
 		}
 		if err != nil {
-			if !errors.Is(err, ErrForgotten) && t.ledger.writeBehind != nil && (claims[0].follows || !t.ledger.park(id, change)) {
-				t.stats.drop(err)
-			}
+			t.ledger.Unresolved(id, !first.Follows, change, err)
 			return Record{}, "", err
 		}
-		wait = t.ledger.left(begin)
-		leader := claims[agreed.leader]
-		id, c.via = agreed.id, leader.via
-		c.claim = !leader.link // which says nothing of whether the client keeps tokens
-		c.stored = leader.stored
+		wait = t.ledger.Left(begin)
+		leader := &claims[resolved.Leader]
+		id, c.Via = resolved.ID, leader.Via
+		c.TokenReturned = !leader.Link // a link says nothing of whether the client keeps tokens
+		c.StoredToken = leader.Stored
 	}
-	record, err := t.ledger.record(v.context.Context, id, change, wait)
-	if err == nil && c.stored && record.leaked() {
-		t.ledger.leak()
+	record, err := t.ledger.Record(v.context.Context, id, change, wait)
+	if err == nil && c.StoredToken && rules.Leaked(&record) {
+		t.stats.LeakedTag()
 		err = ErrForgotten
 	}
-	v.session.counted = err == nil && c.hit
-	return record, c.via, err
+	v.session.counted = err == nil && c.Hit
+	return record, c.Via, err
 }
 
 // mustRank returns the place of a strategy in the order of trust. That a

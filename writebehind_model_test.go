@@ -151,7 +151,7 @@ func writeBehindRun(t *testing.T, seed uint64, batches bool) {
 		history = append(history, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
 	}
 	views := map[revisit.ID]int64{} // by the session that the handler saw
-	maybe := map[revisit.ID]int64{} // of sessions that may have been saved, though nobody was told
+	maybe := map[revisit.ID]int64{} // of sessions that may have been saved, though nobody was answered
 	sessions := map[string]*revisit.Session{}
 	handler := tracker.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s, ok := revisit.FromContext(r.Context()); ok {
@@ -318,11 +318,11 @@ func writeBehindRun(t *testing.T, seed uint64, batches bool) {
 		}
 		got := records[id].Hits
 		for alias, r := range records { // of a merge that was broken off
-			if to := root(alias); alias != id && to.ID == id && !slices.ContainsFunc(to.Absorbed, func(a revisit.Absorbed) bool { return a.ID == alias }) {
+			if to := root(alias); alias != id && to.ID == id && !slices.ContainsFunc(to.MergedSessions, func(a revisit.MergedSession) bool { return a.ID == alias }) {
 				got += r.Hits
 			}
 		}
-		if records[id].Joins < 0 {
+		if records[id].LinksUsed < 0 {
 			// It was renewed. Its tokens may have come while the store was away, and what waited
 			// under an alias of it, a page view or one taken back, came too late.
 			continue

@@ -426,7 +426,7 @@ func TestPageViewsCountWhileItIsRenewed(t *testing.T) {
 		}
 		release := make(chan bool)
 		store.stop = func(r revisit.Record) {
-			if r.Joins == -1 {
+			if r.LinksUsed == -1 {
 				<-release
 			}
 		}
@@ -441,7 +441,7 @@ func TestPageViewsCountWhileItIsRenewed(t *testing.T) {
 		require.NoError(t, tracker.Close())
 		r := record(t, store, first)
 		assert.EqualValues(t, 11, r.Hits)
-		assert.Equal(t, -1, r.Joins)
+		assert.Equal(t, -1, r.LinksUsed)
 	})
 }
 

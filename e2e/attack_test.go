@@ -46,7 +46,7 @@ var (
 // Another site sends a visitor to the anchor, the frame and the forms in every
 // way that a page can, with tickets of a session of its own; and plants its
 // cookie. The visitor stays who he is, and what he says of himself afterwards is
-// not told to the attacker.
+// not reported to the attacker.
 func TestAnotherSiteCannotFixASession(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(engine.name, func(t *testing.T) {
@@ -163,20 +163,20 @@ func TestAnotherSiteCannotFixASession(t *testing.T) {
 					for _, r := range all {
 						if attackers[r.ID.String()] {
 							assert.Empty(t, r.Values["lead"].Text, "the attacker's session")
-							assert.Empty(t, r.Absorbed)
+							assert.Empty(t, r.MergedSessions)
 						}
 					}
 					r, err := s.store.Load(t.Context(), victim)
 					require.NoError(t, err)
 					assert.False(t, r.Forgotten)
 					assert.False(t, attackers[r.MergedInto.String()])
-					told := 0
+					notified := 0
 					for _, r := range confirmed {
 						if r.Values["lead"].Text == "ann@example.com" {
-							told++
+							notified++
 						}
 					}
-					assert.Equal(t, 1, told, "it is told to the visitor's own session")
+					assert.Equal(t, 1, notified, "it is reported to the visitor's own session")
 				})
 			}
 		})
@@ -237,7 +237,7 @@ func TestAPictureCannotJoinItsReader(t *testing.T) {
 				s.until(t, mark, "the pictures", func(log []asked) bool { return count(log, "/out") > 0 })
 				_, all := s.store.sessions(t)
 				for _, r := range all {
-					assert.Empty(t, r.Absorbed, strategy)
+					assert.Empty(t, r.MergedSessions, strategy)
 				}
 			}
 		})

@@ -33,7 +33,7 @@ func TestAWalkIsOneVisitor(t *testing.T) {
 						t.Run(fmt.Sprintf("%s, script %v, https %v", strategy, script, secure), func(t *testing.T) {
 							b.allowScript(t, script)
 							defer b.allowScript(t, true)
-							b.deleteCookies(t) // shop.localhost is the same for all, ports are told apart by the cache alone
+							b.deleteCookies(t) // shop.localhost is the same for all, ports are distinguished by the cache alone
 							s := newSite(t, revisit.Config{Strategy: strategyOf(strategy, secure)}, secure)
 							walk(t, s, b, script)
 						})
@@ -103,7 +103,7 @@ func TestTwoProfilesAreTwoVisitors(t *testing.T) {
 					})
 					s.settled(t, mark, path, script)
 				}
-				// What the one has told the anchor may have settled the wait of the
+				// What one page has reported to the anchor may have settled the wait of the
 				// other: so each goes once more by itself.
 				for _, b := range both {
 					for n := range 2 {
@@ -124,7 +124,7 @@ func TestTwoProfilesAreTwoVisitors(t *testing.T) {
 	}
 }
 
-// viewsSince returns the pages that the script has told the anchor of.
+// viewsSince returns the pages that the script has reported to the anchor.
 func viewsSince(s *site, mark int) (pages []string) {
 	for _, a := range s.since(mark) {
 		if page := a.request.Get("Revisit-Page"); a.path == anchor && page != "" {
@@ -143,12 +143,12 @@ func TestViewsThatTheServerDoesNotSee(t *testing.T) {
 			s := newSite(t, revisit.Config{}, false)
 			b.visit(t, s.at("views.localhost", "/page/0"))
 			s.settled(t, 0, "/page/0", true)
-			var told []string
+			var notified []string
 			expect := func(pages ...string) {
 				t.Helper()
-				told = append(told, pages...)
-				s.until(t, 0, fmt.Sprint(pages), func([]asked) bool { return len(viewsSince(s, 0)) >= len(told) })
-				assert.Equal(t, told, viewsSince(s, 0))
+				notified = append(notified, pages...)
+				s.until(t, 0, fmt.Sprint(pages), func([]asked) bool { return len(viewsSince(s, 0)) >= len(notified) })
+				assert.Equal(t, notified, viewsSince(s, 0))
 			}
 			for _, c := range []struct{ script, page string }{
 				{`history.pushState({}, "", "/route/a?x=1")`, "/route/a?x=1"},

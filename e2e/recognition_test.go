@@ -198,7 +198,7 @@ var events = []event{
 	{"a page not seen before", "granted", func(t *testing.T, b browser, w *watcher) {
 		b.visit(t, w.url+"/product/lamp")
 	}, map[string]string{"cookie": same, "etag": other, "hybrid": same}},
-	{"the same page, once the anchor was told of it", "granted", func(t *testing.T, b browser, w *watcher) {
+	{"the same page, once its link was reported to the anchor", "granted", func(t *testing.T, b browser, w *watcher) {
 		before := w.count(anchor)
 		b.visit(t, w.url+"/product/lamp")
 		if w.last("/product/lamp").via == "new" {

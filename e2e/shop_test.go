@@ -37,7 +37,7 @@ func TestTheShopKnowsOneVisitorByTagsAlone(t *testing.T) {
 					assert.Equal(t, first, open(path), "script %v, %s", script, path)
 				}
 				if script {
-					open("/known") // whose own first view is told to the anchor
+					open("/known") // whose own first view is reported to the anchor
 					b.visit(t, w.url+"/known")
 					page := b.run(t, `return document.querySelector("main").innerText`)
 					assert.Contains(t, page, first)

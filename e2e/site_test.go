@@ -361,11 +361,11 @@ const anchor = "/revisit/pixel.gif"
 var linkPattern = regexp.MustCompile(`rv;desc="([A-Za-z0-9_-]{24})`)
 
 // settled waits until a page and its parts are there, and the anchor has been
-// told of each link.
+// notified of each link.
 func (s *site) settled(t *testing.T, mark int, path string, script bool) {
 	t.Helper()
 	s.until(t, mark, path+" and its anchor", func(log []asked) bool {
-		links, told := map[string]bool{}, map[string]bool{}
+		links, notified := map[string]bool{}, map[string]bool{}
 		for _, a := range log {
 			if script {
 				for _, m := range linkPattern.FindAllStringSubmatch(strings.Join(a.response["Server-Timing"], ","), -1) {
@@ -374,12 +374,12 @@ func (s *site) settled(t *testing.T, mark int, path string, script bool) {
 			}
 			if a.path == anchor {
 				for _, link := range strings.Split(a.request.Get("Revisit-Link"), ", ") {
-					told[link[:min(24, len(link))]] = true
+					notified[link[:min(24, len(link))]] = true
 				}
 			}
 		}
 		for link := range links {
-			if !told[link] {
+			if !notified[link] {
 				return false
 			}
 		}

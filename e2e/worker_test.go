@@ -184,7 +184,7 @@ func TestRoutesOfTheNavigationAPI(t *testing.T) {
 				<script src="/revisit/revisit.js" async></script><a href="/static/link">a</a><script>
 				navigation.addEventListener("navigate", e => { if (e.canIntercept && !e.hashChange) e.intercept({handler: async () => {}}) })</script>`})
 			b.visit(t, s.at("routes.localhost", "/static/?utm_source=crm"))
-			var told []string
+			var notified []string
 			for _, c := range []struct{ script, page, load string }{
 				{``, "/static/?utm_source=crm", ""}, // though the page has cleaned its address
 				{`document.querySelector("a").click()`, "/static/link", ""},
@@ -200,10 +200,10 @@ func TestRoutesOfTheNavigationAPI(t *testing.T) {
 				if c.page == "" {
 					continue
 				}
-				told = append(told, c.page)
-				s.until(t, 0, c.script, func([]asked) bool { return len(viewsSince(s, 0)) >= len(told) })
-				assert.Equal(t, told, viewsSince(s, 0), c.script)
-				if len(told) > 1 {
+				notified = append(notified, c.page)
+				s.until(t, 0, c.script, func([]asked) bool { return len(viewsSince(s, 0)) >= len(notified) })
+				assert.Equal(t, notified, viewsSince(s, 0), c.script)
+				if len(notified) > 1 {
 					log := s.since(0)
 					last := log[len(log)-1]
 					assert.Equal(t, c.load, last.request.Get("Revisit-Load"), c.script)

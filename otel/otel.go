@@ -39,7 +39,7 @@ var numbers = []number{
 	{"revisit.sessions.confirmed", "Sessions whose token came back for the first time: visitors", "{session}", func(s *revisit.Stats) int64 { return s.Confirmed }, nil},
 	{"revisit.sessions.merged", "Sessions merged into an older one", "{session}", func(s *revisit.Stats) int64 { return s.Merged }, nil},
 	{"revisit.sessions.forgotten", "sessions erased at the visitor's request", "{session}", func(s *revisit.Stats) int64 { return s.Forgotten }, nil},
-	{"revisit.links.honoured", "Links honoured: a page and the anchor are one browser", "{link}", func(s *revisit.Stats) int64 { return s.Joined }, nil},
+	{"revisit.links.used", "Link tokens used: a page and the anchor are one browser", "{link}", func(s *revisit.Stats) int64 { return s.LinksUsed }, nil},
 	{"revisit.tokens.refused", "Presented tokens that count for nothing", "{token}", func(s *revisit.Stats) int64 { return s.Forged }, attributes("reason", "forged")},
 	{"revisit.tokens.refused", "Presented tokens that count for nothing", "{token}", func(s *revisit.Stats) int64 { return s.Expired }, attributes("reason", "expired")},
 	{"revisit.tokens.refused", "Presented tokens that count for nothing", "{token}", func(s *revisit.Stats) int64 { return s.Ambiguous }, attributes("reason", "ambiguous")},
@@ -49,7 +49,7 @@ var numbers = []number{
 	{"revisit.requests.left_alone", "Requests that nothing was done with", "{request}", func(s *revisit.Stats) int64 { return s.Bots }, attributes("reason", "bot")},
 	{"revisit.requests.unverified", "Requests recognised from the token alone", "{request}", func(s *revisit.Stats) int64 { return s.Unverified }, nil},
 	{"revisit.store.errors", "Errors of the Store, conflicts and absence aside", "{error}", func(s *revisit.Stats) int64 { return s.StoreErrors }, nil},
-	{"revisit.merges.untold", "Calls of OnMerge that returned an error", "{call}", func(s *revisit.Stats) int64 { return s.Untold }, nil},
+	{"revisit.notify.errors", "Calls of OnMerge that returned an error", "{call}", func(s *revisit.Stats) int64 { return s.NotifyErrors }, nil},
 }
 
 // Observe has the provider ask for the counts of a Tracker. The function that it

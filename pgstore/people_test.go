@@ -237,7 +237,7 @@ func TestRolledBackBecauseOfOthers(t *testing.T) {
 		BEGIN
 			SELECT * INTO f FROM failing;
 			IF nextval('failures') <= f.times THEN
-				RAISE EXCEPTION 'as it was told' USING ERRCODE = f.code;
+				RAISE EXCEPTION 'as asked' USING ERRCODE = f.code;
 			END IF;
 			IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
 			RETURN NEW;
@@ -390,7 +390,7 @@ func TestOneRowOfABatch(t *testing.T) {
 		but := slices.IndexFunc(batch, func(c revisit.Change) bool { return c.Record.ID == id })
 		statement := `SELECT FROM revisit_sessions WHERE id = $1 FOR UPDATE`
 		if name == "coming" {
-			statement = `INSERT INTO revisit_sessions (id, version, created, expires, confirmed, forgotten, visits, hits, via, joins)
+			statement = `INSERT INTO revisit_sessions (id, version, created, expires, confirmed, forgotten, visits, hits, via, links_used)
 				VALUES ($1, 1, now(), now() + interval '1 hour', false, false, 1, 1, 'new', 0)`
 		}
 		release := hold(statement, id.String())
@@ -495,7 +495,7 @@ func TestAliasesAreIndexed(t *testing.T) {
 	ctx := t.Context()
 	_, err := pool.Exec(ctx, `DROP INDEX revisit_sessions_merged_into`) // as of before
 	require.NoError(t, err)
-	_, err = pool.Exec(ctx, `INSERT INTO revisit_sessions (id, version, created, expires, confirmed, forgotten, visits, hits, via, joins, merged_into)
+	_, err = pool.Exec(ctx, `INSERT INTO revisit_sessions (id, version, created, expires, confirmed, forgotten, visits, hits, via, links_used, merged_into)
 		SELECT gen_random_uuid(), 1, now(), now() + interval '1 hour', false, false, 1, 1, 'new', 0, CASE WHEN i % 10 = 0 THEN gen_random_uuid() END
 		FROM generate_series(1, 20000) i`)
 	require.NoError(t, err)
@@ -554,7 +554,7 @@ func TestReadsAreTriedAgain(t *testing.T) {
 		CREATE SEQUENCE failures;
 		CREATE FUNCTION fail() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
 			IF nextval('failures') <= 3 THEN
-				RAISE EXCEPTION 'as it was told' USING ERRCODE = CASE WHEN currval('failures') = 2 THEN '40P01' ELSE '40001' END;
+				RAISE EXCEPTION 'as asked' USING ERRCODE = CASE WHEN currval('failures') = 2 THEN '40P01' ELSE '40001' END;
 			END IF;
 			RETURN true;
 		END $$;

@@ -52,9 +52,14 @@ var schema string
 // migrations themselves.
 func Schema() string { return schema }
 
+// ErrOlderTable is returned by Migrate for a table of a version before the first release,
+// whose columns have other names.
+var ErrOlderTable = errors.New("the table revisit_sessions is of an older version: rename its columns absorbed, joins, rivals and likely to merged_sessions, links_used, conflicting_cookies and probable_match and in the first one Untold to NotifyPending, or drop it together with the view revisit_visitors")
+
 // Migrate creates the table and its indexes, or changes them to what this version
 // needs. It may be called at every start, and by several nodes at once. If there is nothing
-// to change, it does not wait for transactions that are writing to the table.
+// to change, it does not wait for transactions that are writing to the table. It returns
+// ErrOlderTable for a table that it cannot use.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	// At READ COMMITTED, so that a node that has waited sees what the one before it did.
 	err := try(ctx, func() error {
@@ -62,6 +67,14 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 			// CREATE ... IF NOT EXISTS of two nodes at once can fail.
 			if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtext('revisit_sessions'))`); err != nil {
 				return err
+			}
+			// This version's tables have no migration from the ones of before the first release.
+			var older bool
+			if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('revisit_sessions') AND attname = 'absorbed' AND NOT attisdropped)`).Scan(&older); err != nil {
+				return err
+			}
+			if older {
+				return ErrOlderTable
 			}
 			_, err := tx.Exec(ctx, schema)
 			return err
@@ -203,13 +216,13 @@ func unsaved(err error) error {
 // columns are those that a record is read from and written to, in this order. The
 // others of the table are generated from them.
 const columns = `id, version, created, last_seen, last_hit, visit_start, expires, confirmed, forgotten, visits, hits, via,
-	touches, "values", merged_into, absorbed, joins, rivals, likely`
+	touches, "values", merged_into, merged_sessions, links_used, conflicting_cookies, probable_match`
 
 // selected are the columns as they are read. Times come as milliseconds: the modes of pgx
 // that read text would depend on the DateStyle of the database.
 const selected = `id, version, (extract(epoch FROM created) * 1000)::bigint, (extract(epoch FROM last_seen) * 1000)::bigint,
 	(extract(epoch FROM last_hit) * 1000)::bigint, (extract(epoch FROM visit_start) * 1000)::bigint, (extract(epoch FROM expires) * 1000)::bigint,
-	confirmed, forgotten, visits, hits, via, touches, "values", merged_into, absorbed, joins, rivals, likely`
+	confirmed, forgotten, visits, hits, via, touches, "values", merged_into, merged_sessions, links_used, conflicting_cookies, probable_match`
 
 const (
 	load = `SELECT ` + selected + ` FROM revisit_sessions WHERE id = $1 AND expires > now()`
@@ -220,13 +233,13 @@ const (
 
 	change = `UPDATE revisit_sessions SET version = $2, created = $3, last_seen = $4, last_hit = $5, visit_start = $6, expires = $7,
 		confirmed = $8, forgotten = $9, visits = $10, hits = $11, via = $12, touches = $13, "values" = $14, merged_into = $15,
-		absorbed = $16, joins = $17, rivals = $18, likely = $19
+		merged_sessions = $16, links_used = $17, conflicting_cookies = $18, probable_match = $19
 		WHERE id = $1 AND version = $20 AND expires > now()`
 
 	fromExcluded = `version = excluded.version, created = excluded.created, last_seen = excluded.last_seen, last_hit = excluded.last_hit,
 		visit_start = excluded.visit_start, expires = excluded.expires, confirmed = excluded.confirmed, forgotten = excluded.forgotten,
 		visits = excluded.visits, hits = excluded.hits, via = excluded.via, touches = excluded.touches, "values" = excluded."values",
-		merged_into = excluded.merged_into, absorbed = excluded.absorbed, joins = excluded.joins, rivals = excluded.rivals, likely = excluded.likely`
+		merged_into = excluded.merged_into, merged_sessions = excluded.merged_sessions, links_used = excluded.links_used, conflicting_cookies = excluded.conflicting_cookies, probable_match = excluded.probable_match`
 
 	// A batch comes as one array a column.
 	batch = `unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
@@ -252,8 +265,8 @@ const (
 			SELECT id FROM revisit_sessions WHERE id = ANY($1::uuid[]) FOR NO KEY UPDATE SKIP LOCKED)
 		UPDATE revisit_sessions s SET version = b.version, created = b.created, last_seen = b.last_seen, last_hit = b.last_hit,
 		visit_start = b.visit_start, expires = b.expires, confirmed = b.confirmed, forgotten = b.forgotten, visits = b.visits, hits = b.hits,
-		via = b.via, touches = b.touches, "values" = b."values", merged_into = b.merged_into, absorbed = b.absorbed, joins = b.joins,
-		rivals = b.rivals, likely = b.likely
+		via = b.via, touches = b.touches, "values" = b."values", merged_into = b.merged_into, merged_sessions = b.merged_sessions, links_used = b.links_used,
+		conflicting_cookies = b.conflicting_cookies, probable_match = b.probable_match
 		FROM ` + batch + `, $20::bigint[]) AS b (` + columns + `, old) JOIN free USING (id)
 		WHERE s.id = b.id AND s.version = b.old AND s.expires > now()
 		RETURNING s.id`
@@ -262,29 +275,29 @@ const (
 // A row is a record as it is written: each argument is of a type that all query exec
 // modes of pgx write down alike. So IDs and JSON are texts; a []byte would become bytea.
 type row struct {
-	id                                string
-	version                           int64
-	created                           time.Time
-	lastSeen, lastHit, visitStart     *time.Time
-	expires                           time.Time
-	confirmed, forgotten              bool
-	visits, hits                      int64
-	via                               string
-	touches, values, absorbed, rivals *string // JSON
-	mergedInto, likely                *string
-	joins                             int32
+	id                                                  string
+	version                                             int64
+	created                                             time.Time
+	lastSeen, lastHit, visitStart                       *time.Time
+	expires                                             time.Time
+	confirmed, forgotten                                bool
+	visits, hits                                        int64
+	via                                                 string
+	touches, values, mergedSessions, conflictingCookies *string // JSON
+	mergedInto, probableMatch                           *string
+	linksUsed                                           int32
 }
 
 func (w *row) arguments() []any {
 	return []any{w.id, w.version, w.created, w.lastSeen, w.lastHit, w.visitStart, w.expires, w.confirmed, w.forgotten, w.visits, w.hits, w.via,
-		w.touches, w.values, w.mergedInto, w.absorbed, w.joins, w.rivals, w.likely}
+		w.touches, w.values, w.mergedInto, w.mergedSessions, w.linksUsed, w.conflictingCookies, w.probableMatch}
 }
 
 func toRow(r *revisit.Record) (row, error) {
 	w := row{
 		id: r.ID.String(), version: r.Version, created: r.Created, lastSeen: orNil(r.LastSeen), lastHit: orNil(r.LastHit), visitStart: orNil(r.VisitStart),
 		expires: r.Expires, confirmed: r.Confirmed, forgotten: r.Forgotten, visits: r.Visits, hits: r.Hits, via: r.Via,
-		mergedInto: idOrNil(r.MergedInto), likely: idOrNil(r.Likely), joins: int32(r.Joins),
+		mergedInto: idOrNil(r.MergedInto), probableMatch: idOrNil(r.ProbableMatch), linksUsed: int32(r.LinksUsed),
 	}
 	if strings.ContainsRune(r.Via, 0) { // in the simple protocol it would end the statement
 		return w, errors.New("a zero byte in Via")
@@ -296,11 +309,11 @@ func toRow(r *revisit.Record) (row, error) {
 	if len(r.Values) > 0 {
 		w.values, errs[1] = toJSON(r.Values)
 	}
-	if len(r.Absorbed) > 0 {
-		w.absorbed, errs[2] = toJSON(r.Absorbed)
+	if len(r.MergedSessions) > 0 {
+		w.mergedSessions, errs[2] = toJSON(r.MergedSessions)
 	}
-	if len(r.Rivals) > 0 {
-		w.rivals, errs[3] = toJSON(r.Rivals)
+	if len(r.ConflictingCookies) > 0 {
+		w.conflictingCookies, errs[3] = toJSON(r.ConflictingCookies)
 	}
 	return w, errors.Join(errs[:]...)
 }
@@ -317,10 +330,10 @@ func scan(from pgx.Row) (revisit.Record, error) {
 	var id [16]byte
 	var created, expires int64
 	var lastSeen, lastHit, visitStart *int64
-	var touches, values, absorbed, rivals []byte
-	var mergedInto, likely *[16]byte
+	var touches, values, mergedSessions, conflictingCookies []byte
+	var mergedInto, probableMatch *[16]byte
 	if err := from.Scan(&id, &r.Version, &created, &lastSeen, &lastHit, &visitStart, &expires, &r.Confirmed, &r.Forgotten, &r.Visits, &r.Hits, &r.Via,
-		&touches, &values, &mergedInto, &absorbed, &r.Joins, &rivals, &likely); err != nil {
+		&touches, &values, &mergedInto, &mergedSessions, &r.LinksUsed, &conflictingCookies, &probableMatch); err != nil {
 		return revisit.Record{}, err
 	}
 	r.ID, r.Created, r.Expires = id, time.UnixMilli(created).UTC(), time.UnixMilli(expires).UTC()
@@ -328,14 +341,14 @@ func scan(from pgx.Row) (revisit.Record, error) {
 	if mergedInto != nil {
 		r.MergedInto = *mergedInto
 	}
-	if likely != nil {
-		r.Likely = *likely
+	if probableMatch != nil {
+		r.ProbableMatch = *probableMatch
 	}
 	var errs []error
 	for _, f := range []struct {
 		text   []byte
 		target any
-	}{{touches, &r.Touches}, {values, &r.Values}, {absorbed, &r.Absorbed}, {rivals, &r.Rivals}} {
+	}{{touches, &r.Touches}, {values, &r.Values}, {mergedSessions, &r.MergedSessions}, {conflictingCookies, &r.ConflictingCookies}} {
 		if f.text != nil {
 			errs = append(errs, json.Unmarshal(f.text, f.target))
 		}
@@ -529,17 +542,17 @@ func (s *Store) transact(ctx context.Context, before, statement string, argument
 
 // columnsOf are rows by column.
 type columnsOf struct {
-	id                                []string
-	version                           []int64
-	created, expires                  []time.Time
-	lastSeen, lastHit, visitStart     []*time.Time
-	confirmed, forgotten              []bool
-	visits, hits                      []int64
-	via                               []string
-	touches, values, absorbed, rivals []*string
-	mergedInto, likely                []*string
-	joins                             []int32
-	old                               []int64
+	id                                                  []string
+	version                                             []int64
+	created, expires                                    []time.Time
+	lastSeen, lastHit, visitStart                       []*time.Time
+	confirmed, forgotten                                []bool
+	visits, hits                                        []int64
+	via                                                 []string
+	touches, values, mergedSessions, conflictingCookies []*string
+	mergedInto, probableMatch                           []*string
+	linksUsed                                           []int32
+	old                                                 []int64
 }
 
 func (c *columnsOf) add(w *row, old int64) {
@@ -548,14 +561,14 @@ func (c *columnsOf) add(w *row, old int64) {
 	c.confirmed, c.forgotten = append(c.confirmed, w.confirmed), append(c.forgotten, w.forgotten)
 	c.visits, c.hits, c.via = append(c.visits, w.visits), append(c.hits, w.hits), append(c.via, w.via)
 	c.touches, c.values = append(c.touches, w.touches), append(c.values, w.values)
-	c.mergedInto, c.absorbed = append(c.mergedInto, w.mergedInto), append(c.absorbed, w.absorbed)
-	c.joins, c.rivals, c.likely = append(c.joins, w.joins), append(c.rivals, w.rivals), append(c.likely, w.likely)
+	c.mergedInto, c.mergedSessions = append(c.mergedInto, w.mergedInto), append(c.mergedSessions, w.mergedSessions)
+	c.linksUsed, c.conflictingCookies, c.probableMatch = append(c.linksUsed, w.linksUsed), append(c.conflictingCookies, w.conflictingCookies), append(c.probableMatch, w.probableMatch)
 	c.old = append(c.old, old)
 }
 
 func (c *columnsOf) arguments() []any {
 	return []any{c.id, c.version, c.created, c.lastSeen, c.lastHit, c.visitStart, c.expires, c.confirmed, c.forgotten, c.visits, c.hits, c.via,
-		c.touches, c.values, c.mergedInto, c.absorbed, c.joins, c.rivals, c.likely, c.old}
+		c.touches, c.values, c.mergedInto, c.mergedSessions, c.linksUsed, c.conflictingCookies, c.probableMatch, c.old}
 }
 
 // Sessions implements revisit.Lister: a thousand rows at a time, by ID.

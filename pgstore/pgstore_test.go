@@ -98,7 +98,7 @@ func TestMigrateIsIdempotent(t *testing.T) {
 func TestExpiredRowsAreDeleted(t *testing.T) {
 	server := servers.PostgreSQL(t)
 	pool, store := open(t, tcp(server))
-	_, err := pool.Exec(t.Context(), `INSERT INTO revisit_sessions (id, version, created, expires, confirmed, forgotten, visits, hits, via, joins)
+	_, err := pool.Exec(t.Context(), `INSERT INTO revisit_sessions (id, version, created, expires, confirmed, forgotten, visits, hits, via, links_used)
 		SELECT gen_random_uuid(), 1, now(), now() + (i % 2 * 2 - 1) * interval '1 hour', false, false, 1, 1, 'new', 0 FROM generate_series(1, 5000) i`)
 	require.NoError(t, err)
 	var total [2]int64
@@ -194,4 +194,20 @@ func TestRefusedAtTheStart(t *testing.T) {
 		server.Start(t)
 		require.NoError(t, pgstore.Migrate(t.Context(), pool))
 	})
+}
+
+// A table from before the columns had their names is refused, with an error that says what to
+// do, and is not touched.
+func TestAnOlderTableIsRefused(t *testing.T) {
+	pool, err := pgxpool.New(t.Context(), tcp(servers.PostgreSQL(t)))
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	_, err = pool.Exec(t.Context(), `CREATE TABLE revisit_sessions (id uuid PRIMARY KEY, absorbed jsonb, joins integer NOT NULL, rivals jsonb, likely uuid)`)
+	require.NoError(t, err)
+	err = pgstore.Migrate(t.Context(), pool)
+	require.ErrorIs(t, err, pgstore.ErrOlderTable)
+	assert.ErrorContains(t, err, "merged_sessions")
+	var columns int
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM information_schema.columns WHERE table_name = 'revisit_sessions'`).Scan(&columns))
+	assert.Equal(t, 5, columns)
 }

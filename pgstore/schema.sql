@@ -20,10 +20,10 @@ CREATE TABLE IF NOT EXISTS revisit_sessions (
 	touches     jsonb,             -- what led here: the first and the latest fifteen
 	"values"    jsonb,             -- of Session.Set: {"key": {"Text": ..., "At": ...}}
 	merged_into uuid,
-	absorbed    jsonb,             -- merged into this one: [{"ID", "Visits", "Hits", "Untold"}]
-	joins       integer NOT NULL,
-	rivals      jsonb,
-	likely      uuid,
+	merged_sessions     jsonb,             -- merged into this one: [{"ID", "Visits", "Hits", "NotifyPending"}]
+	links_used       integer NOT NULL,
+	conflicting_cookies      jsonb,
+	probable_match      uuid,
 
 	-- The first touch and the last one, for everyday questions.
 	first_source   text GENERATED ALWAYS AS (touches -> 0 ->> 'Source') STORED,
@@ -53,7 +53,7 @@ DO $$ BEGIN
 END $$;
 
 CREATE OR REPLACE VIEW revisit_visitors AS
-	SELECT id, created, last_seen, last_hit, visit_start, expires, visits, hits, via, touches, "values", absorbed, likely,
+	SELECT id, created, last_seen, last_hit, visit_start, expires, visits, hits, via, touches, "values", merged_sessions, probable_match,
 		first_source, first_medium, first_campaign, first_landing, first_referrer,
 		last_source, last_medium, last_campaign, last_landing, last_referrer
 	FROM revisit_sessions

@@ -61,7 +61,7 @@ func tombstone(id revisit.ID) revisit.Record {
 	return revisit.Record{ID: id, Version: r.Version, Created: r.Created, Expires: r.Expires, Forgotten: true}
 }
 
-// What a server is told that loses what it is given is found at the start.
+// A server that loses what it is given is found at the start.
 func TestCheck(t *testing.T) {
 	keeps := []string{"--appendonly", "yes"}
 	for name, c := range map[string]struct {
@@ -106,7 +106,7 @@ func TestCheck(t *testing.T) {
 	assert.ErrorContains(t, redisstore.New(client, redisstore.Options{}).Check(ended), "redisstore: ")
 }
 
-// With Options.Replicas, what was forgotten stays forgotten after a failover; and nobody is told
+// With Options.Replicas, what was forgotten stays forgotten after a failover; and nobody is answered
 // that it is while a replica has not heard of it, however often it is asked, and on whichever node.
 func TestATombstoneWaitsForReplicas(t *testing.T) {
 	server, other := servers.Redis(t), servers.Redis(t)
@@ -266,7 +266,7 @@ func TestLoading(t *testing.T) {
 	server := servers.Redis(t, "--appendonly", "yes", "--appendfsync", "always", "--aof-use-rdb-preamble", "no", "--loading-process-events-interval-bytes", "1024", "--key-load-delay", "5000")
 	client, store := open(t, server.Address)
 	// It takes 5 ms for each command that it reads (a setting for tests of Redis itself), until it
-	// is told to go on.
+	// is let go on.
 	back := make(chan struct{})
 	seen := make(chan string, 1)
 	enginetest.Outage(t, store, func() {

@@ -13,7 +13,7 @@
 // one node. A session that others were merged into has a set of their IDs beside it; the
 // Save of such an alias takes another round trip before.
 //
-// # What Redis has to be told
+// # What Redis needs to be configured for
 //
 // Redis loses what it has not written to disk: without appendonly a restart loses
 // sessions and, worse, the tombstones of visitors who were forgotten. And it must not
@@ -103,7 +103,7 @@ func (s *Store) faults(text string) (faults []string) {
 		info[name] = value
 	}
 	number := func(name string) int {
-		n, _ := strconv.Atoi(info[name]) // 0 where it is not told
+		n, _ := strconv.Atoi(info[name]) // 0 where it is not reported
 		return n
 	}
 	major, _, _ := strings.Cut(info["redis_version"], ".")

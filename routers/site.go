@@ -43,7 +43,7 @@ func events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// upgrade takes the connection over, and says back what it is told.
+// upgrade takes the connection over, and echoes what it reads.
 func upgrade(w http.ResponseWriter, r *http.Request) {
 	id := ""
 	if s, ok := revisit.FromContext(r.Context()); ok {

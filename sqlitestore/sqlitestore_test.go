@@ -39,7 +39,7 @@ func TestWhatCannotBeOpened(t *testing.T) {
 		assert.ErrorContains(t, err, "sqlitestore: ", path)
 	}
 	other := filepath.Join(t.TempDir(), "x.db")
-	require.NoError(t, os.WriteFile(other, []byte("this is no database, and it is long enough to be told"), 0o600))
+	require.NoError(t, os.WriteFile(other, []byte("this is no database, and it is long enough to be seen as one"), 0o600))
 	_, err := sqlitestore.Open(other, sqlitestore.Options{})
 	assert.Error(t, err)
 }

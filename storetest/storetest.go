@@ -201,8 +201,8 @@ func full() revisit.Record {
 		Confirmed: true, Forgotten: true, Visits: 3, Hits: 1<<62 + 1, Via: "etag",
 		Touches:    []revisit.Touch{touch(2*time.Hour, "first"), touch(time.Hour, "last ☃")},
 		Values:     map[string]revisit.Value{"lead": {Text: "äöü '\"\\ 🛒", At: at}, "gone": {At: at.Add(-time.Hour)}},
-		MergedInto: newID(), Absorbed: []revisit.Absorbed{{ID: newID(), Visits: 1, Hits: 2}, {ID: newID(), Untold: true}},
-		Joins: 4, Rivals: []revisit.ID{newID(), newID()}, Likely: newID(),
+		MergedInto: newID(), MergedSessions: []revisit.MergedSession{{ID: newID(), Visits: 1, Hits: 2}, {ID: newID(), NotifyPending: true}},
+		LinksUsed: 4, ConflictingCookies: []revisit.ID{newID(), newID()}, ProbableMatch: newID(),
 	}
 }
 
@@ -211,7 +211,7 @@ func full() revisit.Record {
 func clone(r revisit.Record) revisit.Record {
 	r.Touches = append(make([]revisit.Touch, 0, 8), r.Touches...)
 	r.Values = maps.Clone(r.Values)
-	r.Absorbed = append(make([]revisit.Absorbed, 0, 8), r.Absorbed...)
+	r.MergedSessions = append(make([]revisit.MergedSession, 0, 8), r.MergedSessions...)
 	return r
 }
 
@@ -238,8 +238,8 @@ func differ(got, want revisit.Record) error {
 	}{
 		{"ID", got.ID, want.ID}, {"Version", got.Version, want.Version}, {"Confirmed", got.Confirmed, want.Confirmed},
 		{"Forgotten", got.Forgotten, want.Forgotten}, {"Visits", got.Visits, want.Visits}, {"Hits", got.Hits, want.Hits},
-		{"Via", got.Via, want.Via}, {"MergedInto", got.MergedInto, want.MergedInto}, {"Joins", got.Joins, want.Joins},
-		{"Likely", got.Likely, want.Likely},
+		{"Via", got.Via, want.Via}, {"MergedInto", got.MergedInto, want.MergedInto}, {"LinksUsed", got.LinksUsed, want.LinksUsed},
+		{"ProbableMatch", got.ProbableMatch, want.ProbableMatch},
 	} {
 		if f.got != f.want {
 			fault(f.name, f.got, f.want)
@@ -257,11 +257,11 @@ func differ(got, want revisit.Record) error {
 	if !maps.EqualFunc(got.Values, want.Values, sameValue) {
 		fault("Values", got.Values, want.Values)
 	}
-	if !slices.Equal(got.Absorbed, want.Absorbed) {
-		fault("Absorbed", got.Absorbed, want.Absorbed)
+	if !slices.Equal(got.MergedSessions, want.MergedSessions) {
+		fault("MergedSessions", got.MergedSessions, want.MergedSessions)
 	}
-	if !slices.Equal(got.Rivals, want.Rivals) {
-		fault("Rivals", got.Rivals, want.Rivals)
+	if !slices.Equal(got.ConflictingCookies, want.ConflictingCookies) {
+		fault("ConflictingCookies", got.ConflictingCookies, want.ConflictingCookies)
 	}
 	return errors.Join(faults...)
 }
@@ -468,7 +468,7 @@ func immutable(ctx context.Context, s revisit.Store) error {
 	changed := next(r)
 	changed.Touches = []revisit.Touch{{Time: now(), Landing: "/other"}}
 	changed.Values = map[string]revisit.Value{"lead": {Text: "other", At: now()}, "new": {Text: "new", At: now()}}
-	changed.Absorbed = []revisit.Absorbed{{ID: newID(), Hits: 9}}
+	changed.MergedSessions = []revisit.MergedSession{{ID: newID(), Hits: 9}}
 	if err := save(ctx, s, changed, r.Version); err != nil {
 		return err
 	}

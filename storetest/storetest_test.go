@@ -109,7 +109,7 @@ func (s *tableStore) Load(ctx context.Context, id revisit.ID) (revisit.Record, e
 		return revisit.Record{}, revisit.ErrNotFound
 	}
 	if s.has("a field is lost") {
-		r.Rivals = nil
+		r.ConflictingCookies = nil
 	}
 	if s.has("times are cut to seconds") {
 		r.Created = r.Created.Truncate(time.Second)
@@ -136,7 +136,7 @@ func (s *tableStore) Save(ctx context.Context, r revisit.Record, old int64) erro
 		case s.has("the last write wins"):
 		case s.has("a change creates") && version == 0:
 		case s.has("a create replaces") && old == 0:
-		case s.has("a conflict is not told"):
+		case s.has("a conflict is not reported"):
 			return nil
 		case s.has("a conflict is written all the same"):
 			s.records[s.key(r.ID)] = r
@@ -206,7 +206,7 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 		"times are cut to seconds":           "a record comes back as it was saved",
 		"a create replaces":                  "a create needs an absent record",
 		"the last write wins":                "a change needs the version that was read",
-		"a conflict is not told":             "a change needs the version that was read",
+		"a conflict is not reported":         "a change needs the version that was read",
 		"a conflict is written all the same": "a conflict changes nothing",
 		"it is written and answered with a conflict": "a create needs an absent record",
 		"a change creates":                           "a change never creates",

@@ -68,7 +68,7 @@ offline_mode off
 `, 0),
 }
 
-// Configurations in which the proxy is told to keep what is private. Nothing that a site
+// Configurations in which the proxy is configured to keep what is private. Nothing that a site
 // could say helps there: its own private pages reach everybody, too.
 var broken = []proxy{
 	documented("nginx-cache").with("Cache-Control ignored", "proxy_cache            shop;", `

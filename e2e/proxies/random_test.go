@@ -38,7 +38,7 @@ func TestEverybodyGetsTheirOwn(t *testing.T) {
 	}
 }
 
-// Where a proxy is told to keep what is private, everybody gets everybody's private pages,
+// Where a proxy is configured to keep what is private, everybody gets everybody's private pages,
 // those of a handler that never heard of us included, and our tokens with them. In all other
 // configurations neither happens.
 func TestWhereNoHeaderHelps(t *testing.T) {

@@ -229,8 +229,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 func housekeeping(ctx context.Context, tracker *revisit.Tracker, books *report.Report, logger *slog.Logger) {
 	const retention = 761 * 24 * time.Hour // Config.Retention's default
 	for {
-		if err := tracker.TellMerges(ctx); err != nil && ctx.Err() == nil {
-			logger.Warn("merges were not told of", "error", err)
+		if err := tracker.NotifyMerges(ctx); err != nil && ctx.Err() == nil {
+			logger.Warn("merges were not notified", "error", err)
 		}
 		if err := books.Expire(ctx, time.Now().Add(-retention)); err != nil && ctx.Err() == nil {
 			logger.Warn("what is too old is not deleted", "error", err)

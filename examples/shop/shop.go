@@ -294,7 +294,7 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 	type row struct{ Name, Value string }
 	var rows []row
 	var touches []revisit.Touch
-	var merged []revisit.Absorbed
+	var merged []revisit.MergedSession
 	if v, ok := revisit.FromContext(r.Context()); ok && !v.IsGuess() {
 		record := v.Record()
 		add := func(name string, value any) { rows = append(rows, row{name, fmt.Sprint(value)}) }
@@ -310,8 +310,8 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 		if number, ok := v.Value("lead"); ok {
 			add("Number of your enquiry", number)
 		}
-		touches, merged = v.Touches(), record.Absorbed
-		if !record.Likely.IsZero() {
+		touches, merged = v.Touches(), record.MergedSessions
+		if !record.ProbableMatch.IsZero() {
 			add("Looks like", "somebody who was here before (no more than a guess)")
 		}
 	}
@@ -323,7 +323,7 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 		Strategy string
 		Rows     []row
 		Touches  []revisit.Touch
-		Merged   []revisit.Absorbed
+		Merged   []revisit.MergedSession
 		Hello    *ja4.Hello
 	}{s.strategy, rows, touches, merged, hello})
 }

@@ -15,23 +15,23 @@ import (
 )
 
 type record struct {
-	Created    int64            `json:"c"`
-	LastSeen   int64            `json:"s,omitempty"`
-	LastHit    int64            `json:"h,omitempty"`
-	VisitStart int64            `json:"b,omitempty"`
-	Expires    int64            `json:"e"`
-	Confirmed  bool             `json:"y,omitempty"`
-	Forgotten  bool             `json:"x,omitempty"`
-	Visits     int64            `json:"n,omitempty"`
-	Hits       int64            `json:"i,omitempty"`
-	Via        string           `json:"w,omitempty"`
-	Touches    []touch          `json:"t,omitempty"`
-	Values     map[string]value `json:"v,omitempty"`
-	MergedInto *revisit.ID      `json:"m,omitempty"`
-	Absorbed   []absorbed       `json:"a,omitempty"`
-	Rivals     []revisit.ID     `json:"r,omitempty"`
-	Joins      int              `json:"j,omitempty"`
-	Likely     *revisit.ID      `json:"l,omitempty"`
+	Created            int64            `json:"c"`
+	LastSeen           int64            `json:"s,omitempty"`
+	LastHit            int64            `json:"h,omitempty"`
+	VisitStart         int64            `json:"b,omitempty"`
+	Expires            int64            `json:"e"`
+	Confirmed          bool             `json:"y,omitempty"`
+	Forgotten          bool             `json:"x,omitempty"`
+	Visits             int64            `json:"n,omitempty"`
+	Hits               int64            `json:"i,omitempty"`
+	Via                string           `json:"w,omitempty"`
+	Touches            []touch          `json:"t,omitempty"`
+	Values             map[string]value `json:"v,omitempty"`
+	MergedInto         *revisit.ID      `json:"m,omitempty"`
+	MergedSessions     []merged         `json:"a,omitempty"`
+	ConflictingCookies []revisit.ID     `json:"r,omitempty"`
+	LinksUsed          int              `json:"j,omitempty"`
+	ProbableMatch      *revisit.ID      `json:"l,omitempty"`
 }
 
 type touch struct {
@@ -52,11 +52,11 @@ type value struct {
 	At   int64  `json:"a"`
 }
 
-type absorbed struct {
-	ID     revisit.ID `json:"i"`
-	Visits int64      `json:"v,omitempty"`
-	Hits   int64      `json:"h,omitempty"`
-	Untold bool       `json:"u,omitempty"`
+type merged struct {
+	ID            revisit.ID `json:"i"`
+	Visits        int64      `json:"v,omitempty"`
+	Hits          int64      `json:"h,omitempty"`
+	NotifyPending bool       `json:"u,omitempty"`
 }
 
 // Encode writes down all of a record but its ID and Version. It is done for each
@@ -107,24 +107,24 @@ func Encode(r *revisit.Record) ([]byte, error) {
 		w.b = append(w.b, '}')
 	}
 	w.id("m", r.MergedInto)
-	if len(r.Absorbed) > 0 {
+	if len(r.MergedSessions) > 0 {
 		w.name("a")
 		w.b = append(w.b, '[')
-		for i, a := range r.Absorbed {
+		for i, a := range r.MergedSessions {
 			w.open(i)
 			w.name("i")
 			w.string(a.ID.String())
 			w.int("v", a.Visits, false)
 			w.int("h", a.Hits, false)
-			w.bool("u", a.Untold)
+			w.bool("u", a.NotifyPending)
 			w.b = append(w.b, '}')
 		}
 		w.b = append(w.b, ']')
 	}
-	if len(r.Rivals) > 0 {
+	if len(r.ConflictingCookies) > 0 {
 		w.name("r")
 		w.b = append(w.b, '[')
-		for i, id := range r.Rivals {
+		for i, id := range r.ConflictingCookies {
 			if i > 0 {
 				w.b = append(w.b, ',')
 			}
@@ -132,8 +132,8 @@ func Encode(r *revisit.Record) ([]byte, error) {
 		}
 		w.b = append(w.b, ']')
 	}
-	w.int("j", int64(r.Joins), false)
-	w.id("l", r.Likely)
+	w.int("j", int64(r.LinksUsed), false)
+	w.id("l", r.ProbableMatch)
 	w.b = append(w.b, '}')
 	return w.b, w.err
 }
@@ -212,13 +212,13 @@ func Decode(b []byte, id revisit.ID, version int64) (revisit.Record, error) {
 		ID: id, Version: version,
 		Created: fromMilli(in.Created), LastSeen: fromMilli(in.LastSeen), LastHit: fromMilli(in.LastHit), VisitStart: fromMilli(in.VisitStart),
 		Expires: fromMilli(in.Expires), Confirmed: in.Confirmed, Forgotten: in.Forgotten, Visits: in.Visits, Hits: in.Hits, Via: in.Via,
-		Rivals: in.Rivals, Joins: in.Joins,
+		ConflictingCookies: in.ConflictingCookies, LinksUsed: in.LinksUsed,
 	}
 	if in.MergedInto != nil {
 		r.MergedInto = *in.MergedInto
 	}
-	if in.Likely != nil {
-		r.Likely = *in.Likely
+	if in.ProbableMatch != nil {
+		r.ProbableMatch = *in.ProbableMatch
 	}
 	for _, t := range in.Touches {
 		r.Touches = append(r.Touches, revisit.Touch{Time: fromMilli(t.Time), Landing: t.Landing, Referrer: t.Referrer, Source: t.Source,
@@ -230,8 +230,8 @@ func Decode(b []byte, id revisit.ID, version int64) (revisit.Record, error) {
 			r.Values[key] = revisit.Value{Text: v.Text, At: fromMilli(v.At)}
 		}
 	}
-	for _, a := range in.Absorbed {
-		r.Absorbed = append(r.Absorbed, revisit.Absorbed(a))
+	for _, a := range in.MergedSessions {
+		r.MergedSessions = append(r.MergedSessions, revisit.MergedSession(a))
 	}
 	return r, nil
 }

@@ -22,7 +22,7 @@ func TestGolden(t *testing.T) {
 	}{
 		{revisit.Record{ID: id, Version: 7, Created: at(0), LastSeen: at(1), LastHit: at(2), VisitStart: at(3), Expires: at(4), Confirmed: true, Visits: 1, Hits: 2, Via: "cookie",
 			Touches: []revisit.Touch{{Time: at(0), Landing: "/shoes", Referrer: "r", Source: "s", Medium: "m", Campaign: "c", Term: "k", Content: "n", ID: "i", Click: "g"}},
-			Values:  map[string]revisit.Value{"lead": {Text: "42", At: at(9)}}, Absorbed: []revisit.Absorbed{{ID: id, Visits: 1, Hits: 2}}, Rivals: []revisit.ID{id}, Joins: 3, Likely: id},
+			Values:  map[string]revisit.Value{"lead": {Text: "42", At: at(9)}}, MergedSessions: []revisit.MergedSession{{ID: id, Visits: 1, Hits: 2}}, ConflictingCookies: []revisit.ID{id}, LinksUsed: 3, ProbableMatch: id},
 			`{"c":1700000000000,"s":1700000000001,"h":1700000000002,"b":1700000000003,"e":1700000000004,"y":true,"n":1,"i":2,"w":"cookie",` +
 				`"t":[{"T":1700000000000,"L":"/shoes","R":"r","S":"s","M":"m","C":"c","K":"k","N":"n","I":"i","G":"g"}],"v":{"lead":{"t":"42","a":1700000000009}},` +
 				`"a":[{"i":"01890a5d-ac96-774b-bcce-b302099a8057","v":1,"h":2}],"r":["01890a5d-ac96-774b-bcce-b302099a8057"],"j":3,"l":"01890a5d-ac96-774b-bcce-b302099a8057"}`},

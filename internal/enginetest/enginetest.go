@@ -291,7 +291,7 @@ func Merges(t *testing.T, store revisit.Store) {
 		}
 		wg.Wait()
 		root, err := store.Load(t.Context(), ids[0])
-		if err != nil || root.Hits != 2+9 || len(root.Absorbed) != 1 {
+		if err != nil || root.Hits != 2+9 || len(root.MergedSessions) != 1 {
 			t.Errorf("the older one: %+v, %v", root, err)
 		}
 		if alias, err := store.Load(t.Context(), ids[1]); err != nil || alias.MergedInto != ids[0] || alias.Hits != 0 {

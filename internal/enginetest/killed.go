@@ -114,7 +114,7 @@ func Killed(t *testing.T, store revisit.Store, address string, times int) {
 		_ = cmd.Wait()
 		close(stop)
 		wg.Wait()
-		time.Sleep(100 * time.Millisecond) // what the engine was told may still be under way
+		time.Sleep(100 * time.Millisecond) // what the engine was asked may still be under way
 		for i, v := range visitors {
 			r, err := store.Load(t.Context(), v.id)
 			if err != nil {

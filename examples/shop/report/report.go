@@ -207,13 +207,13 @@ func visitOf(s *revisit.Record, begin, end time.Time) visit {
 func (v *visit) isDirect() bool { return v.source == "" && v.medium == "" && v.campaign == "" }
 
 // goesOn reports whether the visit v, which began later, is w going on: two sessions turned
-// out to be one, or the same visit is told of again. A visit that begins while another one
+// out to be one, or the same visit is reported again. A visit that begins while another one
 // is under way has a tagged link of its own, as in the Tracker's count.
 func (v *visit) goesOn(w *visit) bool {
 	return v.at == w.at || v.at < w.last+visitGap && (v.link == "" || v.link == w.link)
 }
 
-// settled puts a visitor's visits in order, each once. Which was told of first makes no
+// settled puts a visitor's visits in order, each once. Which was reported first makes no
 // difference.
 func settled(all []visit) (one []visit) {
 	slices.SortStableFunc(all, func(v, w visit) int { return cmp.Compare(v.at, w.at) })
@@ -310,7 +310,7 @@ func heirOf(ctx context.Context, t tx, session string) (string, error) {
 	return "", nil
 }
 
-// Hit is told of page views by the Tracker. Who is not confirmed yet is not counted: a
+// Hit is called for page views by the Tracker. Who is not confirmed yet is not counted: a
 // scanner that opens the links of a letter, say.
 func (r *Report) Hit(ctx context.Context, h revisit.Hit) error {
 	s := &h.Session
@@ -318,7 +318,7 @@ func (r *Report) Hit(ctx context.Context, h revisit.Hit) error {
 		return nil
 	}
 	return r.inTx(ctx, func(t tx) error {
-		for _, a := range s.Absorbed { // whose page views are among these, whenever Merge is told of it
+		for _, a := range s.MergedSessions { // whose page views are among these, whenever Merge is called for it
 			if err := merge(ctx, t, a.ID.String(), s.ID.String()); err != nil {
 				return err
 			}

@@ -71,7 +71,7 @@ func TestTheReport(t *testing.T) {
 		for _, s := range []revisit.Record{
 			unconfirmed,
 			session(1, 1, now.Add(-48*time.Hour), letter),
-			session(1, 1, now.Add(-48*time.Hour), letter), // told twice
+			session(1, 1, now.Add(-48*time.Hour), letter), // notified twice
 			session(1, 2, now, letter, search),
 			session(2, 2, now.Add(-time.Minute), revisit.Touch{Time: now.Add(-time.Hour), Landing: "/"}), // confirmed by its second visit
 			session(3, 1, now.Add(-24*time.Hour), search),
@@ -116,7 +116,7 @@ func TestTheReport(t *testing.T) {
 			assert.Equal(t, c.Source == "google", c.Cents == 1001, "%+v", c)
 		}
 
-		// Two sessions turn out to be one browser, and that is told twice.
+		// Two sessions turn out to be one browser, and that is notified twice.
 		for range 2 {
 			require.NoError(t, r.Merge(ctx, id(1), id(3)))
 		}
@@ -131,7 +131,7 @@ func TestTheReport(t *testing.T) {
 		assert.ErrorIs(t, err, sql.ErrNoRows)
 
 		require.NoError(t, r.Forget(ctx, id(3)))
-		for _, n := range []byte{1, 3} { // told of late
+		for _, n := range []byte{1, 3} { // notified of late
 			require.NoError(t, r.Hit(ctx, revisit.Hit{Session: session(n, 3, now), Count: 1, Time: now}))
 			_, err = r.Visitor(ctx, id(n).String())
 			assert.ErrorIs(t, err, sql.ErrNoRows)
@@ -247,7 +247,7 @@ func TestVisitsAreCountedOnce(t *testing.T) {
 		merges := slices.DeleteFunc(slices.Clone(events), func(e event) bool { return e.into.IsZero() })
 		hits := slices.DeleteFunc(slices.Clone(events), func(e event) bool { return !e.into.IsZero() })
 		orders := map[string][]event{
-			"as it happened": events, "merges told late": append(slices.Clone(hits), merges...), "merges told early": append(slices.Clone(merges), hits...),
+			"as it happened": events, "merges notified late": append(slices.Clone(hits), merges...), "merges notified early": append(slices.Clone(merges), hits...),
 			"twice": append(slices.Clone(events), events...),
 		}
 		for i := range 6 {
@@ -358,8 +358,8 @@ func TestClicksAreToldApart(t *testing.T) {
 	})
 }
 
-// While a merge is told of, the session that it goes into is merged into another one: then
-// that is told again. Nothing is lost on the way, and nobody takes it for forgotten.
+// While a merge is being notified, the session that it goes into is merged into another one: then
+// it is notified again. Nothing is lost on the way, and nobody takes it for forgotten.
 func TestMergesInARow(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *Report, _ *sql.DB) {
 		ctx := t.Context()
@@ -401,7 +401,7 @@ func TestWhatComesAfterAForget(t *testing.T) {
 		require.NoError(t, r.Merge(ctx, id(2), id(1)))
 		require.NoError(t, r.Forget(ctx, id(1)))
 		require.NoError(t, r.Order(ctx, Order{"O", id(3).String(), now, 300, "x"}, nil))
-		require.NoError(t, r.Merge(ctx, id(3), id(2))) // told of late
+		require.NoError(t, r.Merge(ctx, id(3), id(2))) // notified of late
 		require.NoError(t, r.Forget(ctx, id(4)))
 		require.NoError(t, r.Merge(ctx, id(4), id(5)))
 		for n := range byte(4) {
@@ -587,7 +587,7 @@ func fill(t *testing.T, r *Report, db *sql.DB, visitors int) {
 // A page view that turns out to have been a redirect is taken back, whatever has come before.
 func TestAPageViewThatWasNone(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *Report, _ *sql.DB) {
-		told := func(hits, count int64) int64 {
+		notified := func(hits, count int64) int64 {
 			s := session(1, 1, now)
 			s.Hits = hits
 			require.NoError(t, r.Hit(t.Context(), revisit.Hit{Session: s, Count: count, Time: now}))
@@ -595,10 +595,10 @@ func TestAPageViewThatWasNone(t *testing.T) {
 			require.NoError(t, err)
 			return v.Hits
 		}
-		assert.EqualValues(t, 2, told(2, 2))
-		assert.EqualValues(t, 3, told(3, 1))
-		assert.EqualValues(t, 2, told(2, -1))
-		assert.EqualValues(t, 3, told(3, 1))
-		assert.EqualValues(t, 3, told(3, 0))
+		assert.EqualValues(t, 2, notified(2, 2))
+		assert.EqualValues(t, 3, notified(3, 1))
+		assert.EqualValues(t, 2, notified(2, -1))
+		assert.EqualValues(t, 3, notified(3, 1))
+		assert.EqualValues(t, 3, notified(3, 0))
 	})
 }
