@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/exp/stats"
 
 	"github.com/revisit-go/revisit"
 )
@@ -158,9 +159,18 @@ func town() (browsers []simBrowser, visits []simCall) {
 	return browsers, visits
 }
 
-// simResult counts visits: of those with one before, how many were not taken for the
-// same visitor; and of all, how many were taken for one that somebody else is, too.
-type simResult struct{ returning, split, all, shared [3]int }
+// simResult has what became of each visit, in the order of time, by place: 1 for yes and
+// 0 for no, so that a rate is a mean. split is about the visits with one before: whether it
+// was not taken for the same visitor. shared is about all: whether it was taken for one
+// that somebody else is, too.
+type simResult struct{ split, shared [3][]float64 }
+
+func simYes(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
 
 // simulate has the town visit a site. It returns what came of it, and what comes of
 // it if hints are followed.
@@ -232,15 +242,9 @@ func simulate(t *testing.T, strategy revisit.Strategy) (plain, hinted simResult)
 			last := make(map[int]string)
 			for n, v := range visits {
 				place, id := browsers[v.browser].place, root(sessions[n], hints)
-				result.all[place]++
-				if len(owners[id]) > 1 {
-					result.shared[place]++
-				}
+				result.shared[place] = append(result.shared[place], simYes(len(owners[id]) > 1))
 				if before, ok := last[v.browser]; ok {
-					result.returning[place]++
-					if before != id {
-						result.split[place]++
-					}
+					result.split[place] = append(result.split[place], simYes(before != id))
 				}
 				last[v.browser] = id
 			}
@@ -273,18 +277,17 @@ func TestSimulation(t *testing.T) {
 	all, hinted := add("hybrid + fingerprint", revisit.Hybrid(cookie, etag, revisit.Fingerprint{}))
 	rows = append(rows, row{"the same, hints taken for true", hinted})
 
-	rate := func(part, of [3]int, place int) float64 { return float64(part[place]) / float64(of[place]) }
 	for place, name := range simPlaces {
 		for _, r := range []simResult{byCookie, byTag, both, all} {
-			assert.Zero(t, r.shared[place], "%s: a token is nobody else's", name)
+			assert.Zero(t, stats.Mean(r.shared[place]), "%s: a token is nobody else's", name)
 		}
-		assert.LessOrEqual(t, both.split[place], byCookie.split[place])
+		assert.LessOrEqual(t, stats.Mean(both.split[place]), stats.Mean(byCookie.split[place]))
 		assert.Equal(t, both.split, all.split, "a hint changes nothing by itself")
-		assert.LessOrEqual(t, hinted.split[place], all.split[place])
+		assert.LessOrEqual(t, stats.Mean(hinted.split[place]), stats.Mean(all.split[place]))
 	}
-	assert.Greater(t, rate(subnet.shared, subnet.all, 0), rate(print.shared, print.all, 0), "neighbours")
-	assert.Greater(t, rate(print.shared, print.all, 1), 0.5, "offices")
-	assert.Greater(t, rate(print.split, print.returning, 2), 0.5, "mobile networks")
+	assert.Greater(t, stats.Mean(subnet.shared[0]), stats.Mean(print.shared[0]), "neighbours")
+	assert.Greater(t, stats.Mean(print.shared[1]), 0.5, "offices")
+	assert.Greater(t, stats.Mean(print.split[2]), 0.5, "mobile networks")
 	if t.Failed() {
 		return
 	}
@@ -301,10 +304,10 @@ func TestSimulation(t *testing.T) {
 	for _, row := range rows {
 		fmt.Fprintf(&b, "| %s |", row.name)
 		for place := range simPlaces {
-			fmt.Fprintf(&b, " %.1f %% |", 100*rate(row.result.split, row.result.returning, place))
+			fmt.Fprintf(&b, " %.1f %% |", 100*stats.Mean(row.result.split[place]))
 		}
 		for place := range simPlaces {
-			fmt.Fprintf(&b, " %.1f %% |", 100*rate(row.result.shared, row.result.all, place))
+			fmt.Fprintf(&b, " %.1f %% |", 100*stats.Mean(row.result.shared[place]))
 		}
 		b.WriteString("\n")
 	}
