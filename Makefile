@@ -77,7 +77,7 @@ fuzz:
 browsers:
 	cd e2e && $(GO) test -race -shuffle=on -timeout $(if $(REVISIT_FULL),90m,40m) -v ./... | grep -v '^=== '; exit $${PIPESTATUS[0]}
 
-screenshots: ## renews the pictures of the dashboard in docs/
+screenshots: ## renews the pictures of the dashboard in docs/images/
 	cd e2e && REVISIT_SCREENSHOTS=1 $(GO) test -run IsLookedAt .
 
 bench: ## renews the tables of docs/performance.md and docs/stores.md

@@ -112,7 +112,7 @@ func TestTheDashboardIsLookedAt(t *testing.T) {
 		r, _, _, _ := picture.At(1, picture.Bounds().Dy()/2).RGBA()
 		assert.Equal(t, size.scheme == "dark", r < 0x8000, "%s: the paper", size.name)
 		if os.Getenv("REVISIT_SCREENSHOTS") != "" && !strings.HasSuffix(size.name, "phone-dark") && !strings.HasSuffix(size.name, "desktop-dark") {
-			require.NoError(t, os.WriteFile("../docs/"+size.name+".png", shot, 0o644))
+			require.NoError(t, os.WriteFile("../docs/images/"+size.name+".png", shot, 0o644))
 		}
 	}
 }
