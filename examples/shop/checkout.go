@@ -80,7 +80,7 @@ func macOf(secret []byte, text string) string {
 func (s *shop) paid(w http.ResponseWriter, r *http.Request) {
 	number := r.FormValue("order")
 	if !hmac.Equal([]byte(r.FormValue("proof")), []byte(paidMAC(s.secret, number))) {
-		http.Error(w, "That is no proof of payment.", http.StatusForbidden)
+		http.Error(w, "This is not a valid proof of payment.", http.StatusForbidden)
 		return
 	}
 	first, err := s.report.Paid(r.Context(), number, time.Now())
@@ -107,7 +107,7 @@ func payments(secret []byte) http.Handler {
 	mux.HandleFunc("GET /pay", func(w http.ResponseWriter, r *http.Request) {
 		u, ok := back(r)
 		if !ok {
-			http.Error(w, "That shop is not known here.", http.StatusBadRequest)
+			http.Error(w, "This shop is not known here.", http.StatusBadRequest)
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -117,7 +117,7 @@ func payments(secret []byte) http.Handler {
 	mux.HandleFunc("POST /pay", func(w http.ResponseWriter, r *http.Request) {
 		u, ok := back(r)
 		if !ok {
-			http.Error(w, "That shop is not known here.", http.StatusBadRequest)
+			http.Error(w, "This shop is not known here.", http.StatusBadRequest)
 			return
 		}
 		query := u.Query()

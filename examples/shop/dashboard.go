@@ -33,7 +33,7 @@ type dashboard struct {
 func forThisMachine(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if from, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !from.Addr().Unmap().IsLoopback() {
-			http.Error(w, "The dashboard of this demonstration has no login, so it is shown on the shop's own machine alone.", http.StatusForbidden)
+			http.Error(w, "The dashboard of this demonstration has no login, so it is available only on the machine that runs the shop.", http.StatusForbidden)
 			return
 		}
 		next(w, r)
@@ -100,7 +100,7 @@ func (d *dashboard) serve(w http.ResponseWriter, r *http.Request) {
 	seeding := d.seeding.Load() // before the figures, which may be of the time before its end
 	s, err := d.report.Summary(r.Context(), time.Now(), dashboardDays, model)
 	if err != nil {
-		http.Error(w, "The figures are not to be had now.", http.StatusServiceUnavailable)
+		http.Error(w, "The figures are not available at the moment.", http.StatusServiceUnavailable)
 		return
 	}
 	var c series
@@ -148,7 +148,7 @@ func (d *dashboard) visitor(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
-		http.Error(w, "The figures are not to be had now.", http.StatusServiceUnavailable)
+		http.Error(w, "The figures are not available at the moment.", http.StatusServiceUnavailable)
 		return
 	}
 	slices.SortStableFunc(v.Events, func(a, b report.Event) int { return a.At.Compare(b.At) })

@@ -46,13 +46,13 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("shop", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
+	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on; port 0 chooses a free port")
 	strategy := flags.String("strategy", "hybrid", "how visitors are recognised: cookie, etag, hybrid, fingerprint or hybrid+fingerprint")
-	consent := flags.String("consent", "optin", "whom to recognise: optin (who said yes), optout (who did not say no) or granted (everybody)")
-	useTLS := flags.Bool("tls", false, "serve https, with a certificate that is made at the start and that nobody trusts, and look at what browsers say in the handshake")
-	pay := flags.String("pay", "127.0.0.1:0", "`address` of the payment provider that belongs to the demonstration")
-	seedDays := flags.Int("seed-days", 0, "`days` of made-up history for the dashboard, if there is none yet; at most 90, because nobody can buy while it is written")
-	data := flags.String("data", "", "`folder` that keeps the signing key and the sessions, so that a restart knows visitors; default: none, they are in memory")
+	consent := flags.String("consent", "optin", "which visitors to recognise: optin (those who said yes), optout (those who did not say no) or granted (all)")
+	useTLS := flags.Bool("tls", false, "serve https with a self-made certificate that browsers do not trust, and compute JA4 from the handshake")
+	pay := flags.String("pay", "127.0.0.1:0", "`address` on which the demonstration's payment provider listens")
+	seedDays := flags.Int("seed-days", 0, "`days` of made-up history for the dashboard, if it has none yet; at most 90, because nobody can buy while the history is written")
+	data := flags.String("data", "", "`folder` for the signing key and the sessions, so that visitors are recognised after a restart (default: keep them in memory)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	go func() {
 		defer close(seeded)
 		if err := s.seed(ctx, config.Store, *seedDays, stdout); err != nil && ctx.Err() == nil {
-			logger.Error("the made-up history is not whole", "error", err)
+			logger.Error("the made-up history is incomplete", "error", err)
 		}
 	}()
 	kept := make(chan struct{})
@@ -230,10 +230,10 @@ func housekeeping(ctx context.Context, tracker *revisit.Tracker, books *report.R
 	const retention = 761 * 24 * time.Hour // Config.Retention's default
 	for {
 		if err := tracker.NotifyMerges(ctx); err != nil && ctx.Err() == nil {
-			logger.Warn("merges were not notified", "error", err)
+			logger.Warn("cannot notify of merges", "error", err)
 		}
 		if err := books.Expire(ctx, time.Now().Add(-retention)); err != nil && ctx.Err() == nil {
-			logger.Warn("what is too old is not deleted", "error", err)
+			logger.Warn("cannot delete expired data", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -180,7 +180,7 @@ func (s *shop) render(w http.ResponseWriter, r *http.Request, status int, name, 
 }
 
 func (s *shop) home(w http.ResponseWriter, r *http.Request) {
-	s.render(w, r, http.StatusOK, "home", "Welcome back, or for the first time", products)
+	s.render(w, r, http.StatusOK, "home", "Welcome, or welcome back", products)
 }
 
 func find(sku string) (product, bool) {
@@ -262,7 +262,7 @@ func (s *shop) contact(w http.ResponseWriter, r *http.Request) {
 func (s *shop) takeLead(w http.ResponseWriter, r *http.Request) {
 	mail := strings.TrimSpace(r.PostFormValue("mail"))
 	if len(mail) > 200 || !strings.Contains(mail, "@") {
-		s.render(w, r, http.StatusUnprocessableEntity, "lead", "Ask for an offer", "Please give an address that we can answer to.")
+		s.render(w, r, http.StatusUnprocessableEntity, "lead", "Ask for an offer", "Please give an address that we can reply to.")
 		return
 	}
 	l := lead{Mail: mail}
@@ -283,7 +283,7 @@ func (s *shop) takeLead(w http.ResponseWriter, r *http.Request) {
 		// The session keeps the number of the lead, not the address. If it cannot,
 		// the lead counts all the same.
 		if err := visitor.Set(r.Context(), "lead", l.Number); err != nil {
-			slog.Warn("the session does not know of its lead", "error", err)
+			slog.Warn("cannot set the lead in the session", "error", err)
 		}
 	}
 	s.render(w, r, http.StatusOK, "thanks", "Thank you", l)
@@ -333,10 +333,10 @@ func (s *shop) known(w http.ResponseWriter, r *http.Request) {
 type step struct{ Name, Title, Text string }
 
 var steps = []step{
-	{"cookie", "The cookie", "Known on every page, until it is deleted. Where cookies are blocked it knows nobody."},
-	{"etag", "The tag", "The browser keeps it with a page and sends it back when it asks for that page again. Deleting cookies leaves it alone."},
-	{"anchor", "The anchor", "A picture of one pixel that every page shares. It is how the tags of many pages become one visitor."},
-	{"no", "The no", "Whoever says no is forgotten, on all of them."},
+	{"cookie", "The cookie", "It recognises you on every page until it is deleted. If cookies are blocked, it recognises nobody."},
+	{"etag", "The tag", "The browser keeps it with a page, and sends it back when it asks for that page again. Deleting cookies does not delete it."},
+	{"anchor", "The anchor", "It is a picture of one pixel that all pages share. It joins the tags of many pages into one visitor."},
+	{"no", "The no", "A visitor who says no is forgotten, on all pages."},
 }
 
 func (s *shop) tour(w http.ResponseWriter, r *http.Request) {
@@ -385,7 +385,7 @@ func (s *shop) forgets(w http.ResponseWriter, r *http.Request) bool {
 func (s *shop) takeConsent(w http.ResponseWriter, r *http.Request) {
 	answer := r.PostFormValue("answer")
 	if answer != "yes" && answer != "no" {
-		http.Error(w, "An answer is yes or no.", http.StatusBadRequest)
+		http.Error(w, "The answer must be yes or no.", http.StatusBadRequest)
 		return
 	}
 	// OptIn sees no session any more once the answer is kept, so whoever takes the

@@ -16,7 +16,7 @@
         type: "bar",
         data: {labels: figures.Days, datasets: [
           {label: "new", data: figures.New, backgroundColor: colours[0], stack: "all"},
-          {label: "came back", data: figures.Returning, backgroundColor: colours[1], stack: "all"},
+          {label: "returning", data: figures.Returning, backgroundColor: colours[1], stack: "all"},
         ]},
         options: {maintainAspectRatio: false, plugins: {legend}, scales: {x: {stacked: true, grid: {display: false}, ticks: {maxRotation: 0, autoSkipPadding: 12}}, y: {stacked: true, beginAtZero: true, ticks: {precision: 0}}}},
       }),
