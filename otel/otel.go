@@ -1,13 +1,13 @@
-// Package otel gives the counts of a Tracker to OpenTelemetry, and through its exporter
-// to Prometheus:
+// Package otel exports the statistics of a Tracker to OpenTelemetry and, through its
+// exporter, to Prometheus:
 //
 //	exporter, err := prometheus.New() // go.opentelemetry.io/otel/exporters/prometheus
 //	provider := metric.NewMeterProvider(metric.WithReader(exporter))
 //	stop, err := otel.Observe(provider, tracker)
 //	mux.Handle("/metrics", promhttp.Handler())
 //
-// The metrics are the fields of [revisit.Stats], in this process. None says anything of
-// a visitor, so their number does not grow.
+// The metrics are the fields of [revisit.Stats], for this process. No metric describes a
+// visitor, so the number of metrics does not grow.
 package otel
 
 import (

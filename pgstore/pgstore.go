@@ -1,5 +1,5 @@
-// Package pgstore keeps sessions in PostgreSQL 12 or later, one row each, with
-// columns that a marketer's SQL can use.
+// Package pgstore keeps sessions in PostgreSQL 12 or later, one row per session, with
+// columns that SQL queries for marketing can use.
 //
 //	pool, err := pgxpool.New(ctx, "postgres://localhost/shop")
 //	err = pgstore.Migrate(ctx, pool)          // once, at each start
@@ -7,22 +7,22 @@
 //	defer store.Close()
 //	tracker, err := revisit.New(revisit.Config{Store: store, FlushEvery: 10 * time.Second, ...})
 //
-// Each Load and each Save is one statement, in one round trip. Texts with a zero
-// byte, which PostgreSQL cannot hold, are an error.
+// Each Load and each Save is one statement, in one round trip. PostgreSQL cannot store
+// texts with a zero byte, so they are an error.
 //
 // # Poolers
 //
 // All query exec modes of pgx work. Behind a pooler in transaction mode, such as
 // PgBouncer, set default_query_exec_mode=exec, cache_describe or simple_protocol in the
-// pool's connection string; cache_statement, which is pgx's default, needs PgBouncer
-// 1.21 with max_prepared_statements. Nothing here depends on a connection's session:
-// no SET, no LISTEN, no advisory lock that outlives its transaction.
+// pool's connection string. The default of pgx, cache_statement, needs PgBouncer 1.21
+// with max_prepared_statements. The package does not depend on a connection's session:
+// it uses no SET, no LISTEN, and no advisory lock that outlives its transaction.
 //
 // # Isolation
 //
-// Any default_transaction_isolation works. What PostgreSQL rolls back because of others at
-// work (SQLSTATE 40001, 40P01, 55P03) is tried again, a few times and as long as the
-// context lasts; a write that still does not succeed is [revisit.ErrConflict].
+// Any default_transaction_isolation works. If PostgreSQL rolls a statement back because of
+// concurrent work (SQLSTATE 40001, 40P01, 55P03), it is retried a few times, as long as the
+// context lasts. A write that still does not succeed returns [revisit.ErrConflict].
 package pgstore
 
 import (

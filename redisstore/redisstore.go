@@ -4,25 +4,25 @@
 //	store := redisstore.New(client, redisstore.Options{})
 //	tracker, err := revisit.New(revisit.Config{Store: store, FlushEvery: 10 * time.Second, ...})
 //
-// The client is github.com/redis/rueidis, because it puts the commands of many
-// goroutines into one write by itself: with 16 of them it did 162,000 SETs a second
+// The client is github.com/redis/rueidis, because it combines the commands of many
+// goroutines into one write by itself: with 16 goroutines it did 162,000 SETs a second
 // where go-redis did 98,000 (measured, November 2026).
 //
 // A session is one key with one value, which the engine expires. Each Save is one
-// script on that key, in one round trip, so nothing of this needs several keys of
-// one node. A session that others were merged into has a set of their IDs beside it; the
-// Save of such an alias takes another round trip before.
+// script on that key, in one round trip, so no operation needs several keys on one
+// node. A session that absorbed others has a set of their IDs beside it; saving such
+// an alias takes one more round trip first.
 //
-// # What Redis needs to be configured for
+// # Redis settings
 //
-// Redis loses what it has not written to disk: without appendonly a restart loses
-// sessions and, worse, the tombstones of visitors who were forgotten. And it must not
-// evict: set maxmemory-policy to noeviction, or a tombstone may be evicted and a forgotten
-// visitor come back. [Store.Check] finds both.
+// Redis loses data that it has not written to disk. Without appendonly, a restart loses
+// sessions and, worse, the tombstones of forgotten visitors. Redis must not evict keys
+// either: set maxmemory-policy to noeviction, or a tombstone may be evicted and a forgotten
+// visitor may come back. [Store.Check] detects both.
 //
-// Replication is asynchronous. If a replica takes over that has not heard of a tombstone,
-// the forgotten session is back, though Forget has returned nil. [Options.Replicas] has
-// each tombstone wait for replicas.
+// Replication is asynchronous. If a replica takes over that has not received a tombstone,
+// the forgotten session is back, although Forget has returned nil. With [Options.Replicas],
+// each tombstone waits for replicas.
 package redisstore
 
 import (

@@ -1,13 +1,13 @@
-// Package sqlitestore keeps sessions in a file of SQLite, for one process on one
+// Package sqlitestore keeps sessions in an SQLite file, for one process on one
 // machine. It needs no server and no C compiler (modernc.org/sqlite).
 //
 //	store, err := sqlitestore.Open("revisit.db", sqlitestore.Options{})
 //	defer store.Close()
 //	tracker, err := revisit.New(revisit.Config{Store: store, ...})
 //
-// The file is in WAL mode with synchronous=NORMAL: what was saved survives the end
-// of the process, kill -9 included; a power cut may take the last moments, but no
-// tombstone: what was forgotten stays so.
+// The file is in WAL mode with synchronous=NORMAL. Saved sessions survive the end of
+// the process, kill -9 included. A power cut may lose the last moments, but no
+// tombstone: a forgotten session stays forgotten.
 package sqlitestore
 
 import (
