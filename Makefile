@@ -34,7 +34,7 @@ check:
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
 	@set -e; for m in $(MODULES); do echo "vet, staticcheck, tidy: $$m"; (cd $$m && $(GO) vet ./... && $(STATICCHECK) ./... && $(GO) mod tidy -diff); done
 	cd tools && $(GO) mod tidy -diff
-	@out=$$($(GO) list -deps . | grep -E '^[^/]+\.[^/]+/' | grep -vE '^github.com/revisit-go/revisit(/ja4)?$$' || true); \
+	@out=$$($(GO) list -deps . | grep -E '^[^/]+\.[^/]+/' | grep -vE '^github.com/revisit-go/revisit(/|$$)' || true); \
 		test -z "$$out" || { echo "the root package imports more than the standard library: $$out"; exit 1; }
 
 unit:
@@ -71,8 +71,9 @@ store-%:
 # in executions: go test may report a length of time that has run out as a failure
 # ("context deadline exceeded").
 fuzz:
-	@set -e; for p in . ./ja4; do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
-		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$p; done; done
+	@set -e; for d in $$($(GO) list -f '{{.Dir}}' ./...); do grep -q '^func Fuzz' $$d/*_test.go 2>/dev/null || continue; \
+		for f in $$($(GO) test -list '^Fuzz' $$d | grep ^Fuzz); do \
+		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$d; done; done
 
 browsers:
 	cd e2e && $(GO) test -race -shuffle=on -timeout $(if $(REVISIT_FULL),90m,40m) -v ./... | grep -v '^=== '; exit $${PIPESTATUS[0]}

@@ -824,7 +824,7 @@ func TestAnUnfinishedMergeOutlivesTheDay(t *testing.T) {
 
 // What goes on in a memory store's slot is what the rules make of the whole record:
 // the same requests on the store, and on one that cannot do that, are the same sessions.
-func TestGoOn(t *testing.T) {
+func TestFastPath(t *testing.T) {
 	for seed := range uint64(20 * full) {
 		inPlace := goOnRun(t, seed, func(m *revisit.MemoryStore) revisit.Store { return m })
 		whole := goOnRun(t, seed, func(m *revisit.MemoryStore) revisit.Store { return struct{ revisit.Store }{m} })
