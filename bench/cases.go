@@ -241,5 +241,5 @@ func Cases() []Case {
 			Case{Hash, name("revisit, etag: 304 by the hash"), func(b *testing.B) { returning(b, tracked(b, etag, page(size))) }},
 		)
 	}
-	return append(cases, looks()...)
+	return append(cases, fingerprints()...)
 }

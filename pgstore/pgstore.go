@@ -128,7 +128,7 @@ func (s *Store) Close() error {
 }
 
 // Sweep deletes what has expired, a thousand rows a statement, and returns how
-// many. Rows that somebody else is about to delete are left to him.
+// many. Rows that another node is about to delete are left to it.
 func (s *Store) Sweep(ctx context.Context) (deleted int64, err error) {
 	for {
 		n, err := s.exec(ctx, `DELETE FROM revisit_sessions WHERE id IN (

@@ -1,5 +1,5 @@
 // Package flood has returning visitors and clients that never return ask a bounded
-// store for room, and counts who finds his session again.
+// store for room, and counts the visitors who find their session again.
 package flood
 
 import (
@@ -103,7 +103,7 @@ func (c Crowd) run(p policy) Result {
 			if p.visit(v.id, v.born, now) {
 				found++
 			} else {
-				v.id, v.born = newID(), now // he is new again
+				v.id, v.born = newID(), now // a new visitor again
 				p.visit(v.id, now, now)
 			}
 		case n < c.Returning*c.Visits+c.Newcomers:

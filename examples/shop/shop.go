@@ -47,11 +47,11 @@ type shop struct {
 	secret   []byte // that is shared with it
 }
 
-// A lead is what a business keeps: a person who asked, and where he came from.
+// A lead is what a business keeps: a person who asked, and where they came from.
 type lead struct {
 	Number, Mail string
 	Visitor      string // the session, for later orders
-	Source       string // that brought him last
+	Source       string // that brought them last
 	Campaign     string
 }
 
@@ -258,7 +258,7 @@ func (s *shop) contact(w http.ResponseWriter, r *http.Request) {
 }
 
 // takeLead is what all of this is for: a person has asked, and the shop knows
-// which campaign has brought him.
+// which campaign has brought them.
 func (s *shop) takeLead(w http.ResponseWriter, r *http.Request) {
 	mail := strings.TrimSpace(r.PostFormValue("mail"))
 	if len(mail) > 200 || !strings.Contains(mail, "@") {

@@ -214,7 +214,7 @@ func readRest(s string, r *store.Record) {
 			r.ProbableMatch = in.id()
 		}
 	}
-	// Whoever appends gets a slice of his own.
+	// Whoever appends gets a slice of their own.
 	r.Touches, r.MergedSessions, r.ConflictingCookies = slices.Clip(r.Touches), slices.Clip(r.MergedSessions), slices.Clip(r.ConflictingCookies)
 }
 

@@ -300,7 +300,7 @@ default_pool_size = %d
 }
 
 // unprivileged returns who is to run PostgreSQL, which refuses to run as root, and
-// gives him a folder; nil for the user of the test.
+// gives that user a folder; nil for the user of the test.
 func unprivileged(dir string) (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil

@@ -311,7 +311,7 @@ func heirOf(ctx context.Context, t tx, session string) (string, error) {
 }
 
 // Hit is called for page views by the Tracker. Who is not confirmed yet is not counted: a
-// scanner that opens the links of a letter, say.
+// scanner that opens the links of a newsletter, say.
 func (r *Report) Hit(ctx context.Context, h revisit.Hit) error {
 	s := &h.Session
 	if !s.Confirmed || s.VisitStart.IsZero() {

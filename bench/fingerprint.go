@@ -18,18 +18,18 @@ import (
 	"github.com/revisit-go/revisit/ja4"
 )
 
-// Groups of what a client looks like.
+// Groups of fingerprints.
 const (
-	Looks     = "By looks: a returning visitor"
+	Matched   = "By fingerprint: a returning visitor"
 	Robots    = "Who is a bot"
 	Handshake = "JA4 of a TLS handshake"
 )
 
-func looks() []Case {
+func fingerprints() []Case {
 	print := revisit.Fingerprint{}
 	r := request()
 	return []Case{
-		{Looks, "HMAC-SHA-256 of the signals alone", func(b *testing.B) {
+		{Matched, "HMAC-SHA-256 of the signals alone", func(b *testing.B) {
 			key, signals := make([]byte, 32), []byte(r.Host+r.RemoteAddr+r.UserAgent()+r.Header.Get("Accept-Language"))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -38,11 +38,11 @@ func looks() []Case {
 				mac.Sum(nil)
 			}
 		}},
-		{Looks, "revisit, cookie", func(b *testing.B) { returning(b, tracked(b, revisit.Cookie{}, plain)) }},
-		{Looks, "revisit, cookie, at the front of a hybrid with a fingerprint", func(b *testing.B) {
+		{Matched, "revisit, cookie", func(b *testing.B) { returning(b, tracked(b, revisit.Cookie{}, plain)) }},
+		{Matched, "revisit, cookie, at the front of a hybrid with a fingerprint", func(b *testing.B) {
 			returning(b, tracked(b, revisit.Hybrid(revisit.Cookie{}, print), plain))
 		}},
-		{Looks, "revisit, fingerprint", func(b *testing.B) { returning(b, tracked(b, print, plain)) }},
+		{Matched, "revisit, fingerprint", func(b *testing.B) { returning(b, tracked(b, print, plain)) }},
 
 		{Robots, "a browser", func(b *testing.B) {
 			b.ReportAllocs()
