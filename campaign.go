@@ -13,7 +13,7 @@ import (
 // maxReferrer is the longest URL that is looked at besides that of the request.
 const maxReferrer = 8 << 10
 
-// touch returns what the page view says of how the visitor came here. What it leaves out is
+// touch returns what the page view says (internal/touch knows how) of how the visitor came here. What it leaves out is
 // counted once a request.
 func (v *Visit) touch() Touch {
 	var left touch.Clipped

@@ -33,7 +33,7 @@
 //
 // A session is what is known of one browser, under an ID. A visit is a series of hits, and a
 // hit is a page view. A touch is what led the visitor here. A carrier is the cookie or the
-// entity tag that holds a token, and a claim is a valid token that a request has presented.
+// HTTP entity tag (in short, a tag) that holds a token, and a claim is a valid token that a request has presented.
 // The anchor is the pixel of the beacon, one URL that all pages share. A link is a token of
 // a few minutes that joins a page's session to the anchor's. A guess is a session that was
 // found by a fingerprint, without a token. A tombstone is what stays of a session that was

@@ -58,7 +58,7 @@ func (e ETag) Identify(v *Visit) {
 		lines := v.request.Header[name]
 		if entitytag.IsLong(lines) {
 			v.tracker.stats.forged.Add(1)
-		} else if found := entitytag.Of(v.request, name); found.Next() {
+		} else if found := entitytag.In(v.request, name); found.Next() {
 			e.translate(v, name, lines)
 		}
 	}
@@ -79,7 +79,7 @@ func (e ETag) Identify(v *Visit) {
 // translate presents the tokens in the tags of one header field, and gives the
 // handler the field without them.
 func (e ETag) translate(v *Visit, name string, lines []string) {
-	kept := entitytag.Without(name, lines, func(token string) {
+	kept := entitytag.ForHandler(name, lines, func(token string) {
 		v.Present("etag", token)
 		if name == "If-None-Match" && v.request.Method == http.MethodGet {
 			v.stored("etag")
@@ -140,7 +140,7 @@ func (e ETag) seed(v *Visit, h http.Header) {
 		return
 	}
 	if v.whole != nil && !v.resent {
-		for sent := entitytag.Of(v.request, "If-None-Match"); sent.Next(); {
+		for sent := entitytag.In(v.request, "If-None-Match"); sent.Next(); {
 			v.notModified = v.notModified || sent.Tag.Token == token && sent.Tag.Content == content
 		}
 	}
@@ -159,7 +159,7 @@ func (e ETag) echo(v *Visit, h http.Header, asked string) bool {
 	if c.NoStore || !c.Carries() {
 		return false
 	}
-	for sent := entitytag.Of(v.request, asked); sent.Next(); {
+	for sent := entitytag.In(v.request, asked); sent.Next(); {
 		tag := sent.Tag
 		if tag.Content != content || tag.Suffix != "" && asked != "If-None-Match" {
 			continue

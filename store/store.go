@@ -39,17 +39,19 @@ var (
 // them with a deadline of Config.StoreTimeout, and of a few times that for
 // merging and forgetting, which no request waits for.
 //
-// A Store deletes expired records itself, some time after Record.Expires. How it
+// From Record.Expires on, by the Store's own clock, a record is absent to every method. Save
+// accepts a record whose Expires has passed; it is absent at once. The Store deletes expired
+// records itself, some time later: nobody else does. How it
 // encodes a Record is its own choice; encoding/json keeps all of it.
 type Store interface {
 	// Load returns the record of id. It returns ErrNotFound if there is none
 	// or it has expired.
 	Load(ctx context.Context, id ID) (Record, error)
 
-	// Save puts r in place of the record of r.ID whose Version is old. An old
-	// of 0 means that there is no record, or that it has expired; a nonzero old
-	// never creates one. If that is not so, Save returns ErrConflict and
-	// nothing has changed. After any other error the write may have happened.
+	// Save puts r in place of the record of r.ID. With an old of 0 it succeeds only if there is
+	// no record, or it has expired. With another old it succeeds only if an unexpired record of
+	// that Version is there. Otherwise it returns ErrConflict, and nothing has changed. After
+	// any other error the write may have happened.
 	Save(ctx context.Context, r Record, old int64) error
 }
 

@@ -95,7 +95,8 @@ func (s *Store) Save(ctx context.Context, r revisit.Record, old int64) error {
 	return os.Rename(temp, s.path(r.ID))
 }
 
-// Sweep deletes what has expired. The contract: nobody else does.
+// Sweep deletes what has expired. The contract: a Store deletes it, nobody else does. Call this
+// now and then; a Store for production does it by itself, as pgstore does.
 func (s *Store) Sweep() error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {

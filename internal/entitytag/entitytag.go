@@ -157,9 +157,9 @@ func CutMember(s string) (member, rest string) {
 // tag, and caches a few.
 const maxField = 8 << 10
 
-// Of walks through the tags of our shape in a header field. One that is too long has
+// In walks through the tags of our shape in a header field. One that is too long has
 // none: it goes to the handler as it came, to whom they are somebody else's.
-func Of(r *http.Request, name string) Tags {
+func In(r *http.Request, name string) Tags {
 	lines := r.Header[name]
 	if IsLong(lines) {
 		return Tags{}
@@ -214,9 +214,9 @@ func HasStar(lines []string) bool {
 	return false
 }
 
-// Without returns a field with tags (If-None-Match, If-Match or If-Range) as the handler is to
+// ForHandler returns a field with tags (If-None-Match, If-Match or If-Range) as the handler is to
 // see it: with its own tags only. Each tag that is ours is given to found.
-func Without(name string, lines []string, found func(token string)) (kept []string) {
+func ForHandler(name string, lines []string, found func(token string)) (kept []string) {
 	for _, line := range lines {
 		for line != "" {
 			var member string

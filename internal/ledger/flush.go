@@ -14,8 +14,8 @@ import (
 	"github.com/revisit-go/revisit/store"
 )
 
-// A flushed batch is what one flush does with one session.
-type flushedBatch struct {
+// A flushBatch is what one flush does with one session.
+type flushBatch struct {
 	*batch
 	change store.Change // what to save, if the store's record is known
 	was    bool         // Confirmed, before
@@ -25,8 +25,8 @@ type flushedBatch struct {
 // store does not answer, the rest waits for the next flush. It reports whether it
 // has saved something.
 func (w *writeBehind) flush(ctx context.Context) bool {
-	all, before := w.collect(), w.written.Load()
-	slices.SortFunc(all, func(a, b *flushedBatch) int { return bytes.Compare(a.id[:], b.id[:]) })
+	all, before := w.collect(), w.batchesSaved.Load()
+	slices.SortFunc(all, func(a, b *flushBatch) int { return bytes.Compare(a.id[:], b.id[:]) })
 	batcher := w.batcher
 	down := false
 	parts := slices.Collect(slices.Chunk(all, batchLen))
@@ -45,12 +45,12 @@ func (w *writeBehind) flush(ctx context.Context) bool {
 		}
 		down = !w.saveEach(ctx, part, begin)
 	}
-	return w.written.Load() > before
+	return w.batchesSaved.Load() > before
 }
 
 // collect takes what is to be saved out of the entries. What may have been saved
 // before goes by itself.
-func (w *writeBehind) collect() (all []*flushedBatch) {
+func (w *writeBehind) collect() (all []*flushBatch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
@@ -60,7 +60,7 @@ func (w *writeBehind) collect() (all []*flushedBatch) {
 		}
 	}
 	for id, e := range w.entries {
-		f := &flushedBatch{}
+		f := &flushBatch{}
 		switch {
 		case e.flushing:
 			continue
@@ -93,8 +93,8 @@ func (w *writeBehind) collect() (all []*flushedBatch) {
 
 // saveTogether saves those in one batch whose record is known, and returns
 // the others, and those that were not saved.
-func (w *writeBehind) saveTogether(ctx context.Context, batcher store.Batcher, part []*flushedBatch, begin time.Time) (left []*flushedBatch) {
-	var known []*flushedBatch
+func (w *writeBehind) saveTogether(ctx context.Context, batcher store.Batcher, part []*flushBatch, begin time.Time) (left []*flushBatch) {
+	var known []*flushBatch
 	var changes []store.Change
 	for _, f := range part {
 		if f.change.Old == 0 {
@@ -119,7 +119,7 @@ func (w *writeBehind) saveTogether(ctx context.Context, batcher store.Batcher, p
 		switch {
 		case one == nil:
 			w.notifier.saved(f.was, &f.change.Record, f.changes)
-			w.saved(f.batch, f.change.Old, f.change.Record, begin)
+			w.written(f.batch, f.change.Old, f.change.Record, begin)
 			w.release([]*batch{f.batch}, true)
 			continue
 		case errors.Is(one, errBusy): // nothing was sent
@@ -141,7 +141,7 @@ func (w *writeBehind) saveTogether(ctx context.Context, batcher store.Batcher, p
 
 // saveEach saves batches one by one, some at a time, and reports whether the store
 // answers.
-func (w *writeBehind) saveEach(ctx context.Context, part []*flushedBatch, begin time.Time) bool {
+func (w *writeBehind) saveEach(ctx context.Context, part []*flushBatch, begin time.Time) bool {
 	var group sync.WaitGroup
 	var failed, saved atomic.Int64
 	// One that fails may be the record's own fault.
@@ -161,7 +161,7 @@ func (w *writeBehind) saveEach(ctx context.Context, part []*flushedBatch, begin 
 				r, old, err := w.updater.commitBatch(ctx, f.batch, nil)
 				switch {
 				case err == nil:
-					w.saved(f.batch, old, r, begin)
+					w.written(f.batch, old, r, begin)
 				case errors.Is(err, ErrForgotten):
 					w.forgetWith(f.id, f.batch)
 					err = nil

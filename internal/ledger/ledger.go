@@ -9,11 +9,13 @@
 //	update.go       changes of one session
 //	merge.go        two sessions become one
 //	aliases.go      finds the sessions that were merged into one
-//	forget.go       tombstones; renew.go ends a session's tokens
+//	forget.go       forgets a session and its aliases; tombstones.go has what takes their place
+//	renew.go        ends a session's tokens
 //	fingerprint.go  finds sessions by what requests look like; salts.go its salts
 //	queue.go        one writer a session; runner.go bounds how long a request waits
-//	writebehind.go  page views that are saved in batches; flush.go saves them
+//	writebehind.go  pending page views; batch.go those on their way; flush.go saves them
 //	notify.go       calls the application's functions
+//	counters.go     what is counted
 package ledger
 
 import (

@@ -13,11 +13,14 @@ import (
 
 // A merger makes one session of two. That can be interrupted at any point and done again:
 //
+//  0. a tag that has met another cookie, or a link that was used, is noted on its record (in
+//     the same write as 1 if that is the younger session);
 //  1. the younger becomes an alias of the older, frozen, its data kept;
 //  2. the older takes its counts, under its ID, its touches and values;
 //  3. the alias is emptied.
 //
-// Whoever meets an alias that was not absorbed does the rest.
+// The next request that meets an alias which was not absorbed does the rest. If a value that
+// differs was set after 1, the alias becomes a session again (ErrApart).
 type merger struct {
 	*records
 	aliases    *aliasFinder

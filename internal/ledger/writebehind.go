@@ -36,10 +36,14 @@ import (
 //	dropped    counted in Stats.Dropped, as "full" or "closed".
 //	gone       its session was forgotten or is over. Nothing is kept of it, and nothing counted.
 //
-// The events, and what each does:
+// The path of a page view: Ledger.Record tries count. If that refuses, the queue calls
+// Ledger.Update, and so update, which counts it here (countRead) or saves it at once, with what
+// is pending (take, saveTaken). The flush (flush.go) saves what is pending.
+//
+// The events, each a method, and what they do:
 //
 //	count      a page view of a visit under way, on an entry that is fresh     → pending
-//	undo       one of the page views counted before was a redirect      → pending, as one less
+//	retract    page views counted before were redirects                        → pending, as so many less
 //	keep       a change that never got as far as the store                     → pending
 //	collect    a flush starts: the oldest uncertain batch of a session, else
 //	           what is pending. A session is in one flush at a time            → writing
@@ -50,8 +54,10 @@ import (
 //	observe    somebody in this process reads a version that a batch has tried:
 //	           the batch is saved, and whoever has it learns that when it ends its write
 //	forget     the session was forgotten: all that it has here                 → gone
-//	merge      the entry is no longer fresh; its batches follow the alias
-//	hold       the session is being store.Renewed: nothing is counted here until that is done
+//	stale      the session was merged: the store is asked again; its batches
+//	           follow the alias
+//	hold       the session is being renewed (renew.go): nothing is counted here
+//	           until that is done
 //	close      what could not be saved in time                                 → dropped
 //
 // A record to be saved is computed from what the store has and from one batch, never from
@@ -78,13 +84,13 @@ type writeBehind struct {
 	forgotten map[store.ID]time.Time // by this node, within FlushEvery: what was read before is not learned
 	closed    bool
 
-	flushed atomic.Int64 // when, in Unix nanoseconds
-	written atomic.Int64 // batches
-	wake    chan struct{}
-	busy    chan struct{} // a place for each call of the store that is under way
-	quit    chan struct{}
-	stopped chan struct{}
-	giveUp  func() // ends the flush that is under way
+	flushed      atomic.Int64 // when, in Unix nanoseconds
+	batchesSaved atomic.Int64
+	wake         chan struct{}
+	busy         chan struct{} // a place for each call of the store that is under way
+	quit         chan struct{}
+	stopped      chan struct{}
+	giveUp       func() // ends the flush that is under way
 }
 
 // An entry is what this node knows of a session, and the page views that the store does
@@ -123,7 +129,8 @@ func newWriteBehind(r rules.Rules, counters *Counters, timeout, every time.Durat
 	}
 }
 
-// start begins to flush, with what has the write-behind for a cache.
+// start begins to flush. The write-behind exists before the others, which declare what it
+// knows out of date, so they are handed over here.
 func (w *writeBehind) start(s *records, u *updater, n *notifier, b store.Batcher) {
 	w.records, w.updater, w.notifier, w.batcher = s, u, n, b
 	ctx, cancel := context.WithCancel(context.Background())
@@ -377,9 +384,9 @@ func (w *writeBehind) take(id store.ID, changes []rules.Change) (batches []*batc
 	return batches
 }
 
-// saved takes note that the store has a batch, whose write replaced the version old by r.
-func (w *writeBehind) saved(b *batch, old int64, r store.Record, at time.Time) {
-	w.written.Add(1)
+// written takes note that the store has a batch, whose write replaced the version old by r.
+func (w *writeBehind) written(b *batch, old int64, r store.Record, at time.Time) {
+	w.batchesSaved.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if b.done { // forgotten meanwhile, or too late for Close
@@ -522,7 +529,7 @@ func (w *writeBehind) saveTaken(ctx context.Context, batches []*batch, have *sto
 			}
 			return store.Record{}, err
 		}
-		w.saved(b, old, r, at)
+		w.written(b, old, r, at)
 	}
 	return r, nil
 }

@@ -180,7 +180,7 @@ func visiting(r *store.Record, at time.Time, gap time.Duration) bool {
 }
 
 // sameClick reports whether a touch is one that began the current visit of r: a
-// tagged page that was loaded again, without its token.
+// page of a campaign that was loaded again, without its token.
 func sameClick(r *store.Record, t *store.Touch) bool {
 	return !t.Time.Before(r.VisitStart) &&
 		slices.ContainsFunc(r.Touches, func(u store.Touch) bool { return !u.Time.Before(r.VisitStart) && touch.SameCampaign(&u, t) })

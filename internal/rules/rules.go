@@ -52,7 +52,7 @@ const (
 	// it.
 	MaxMerged = 64
 
-	// clickAgain is how long the same tagged URL, with nothing new about it, is no second
+	// clickAgain is how long the same URL of a campaign, with nothing new about it, is no second
 	// click: a tab that is loaded again in the course of a working day. Somebody who opens
 	// the same newsletter in the evening, or a week later, has clicked on it again.
 	clickAgain = 8 * time.Hour
@@ -155,7 +155,7 @@ func (u Rules) applyHit(r *store.Record, c *Change) (dirty bool) {
 		last = r.Touches[n-1]
 	}
 	begins := r.LastHit.IsZero() || c.At.Sub(r.LastHit) >= u.VisitGap
-	// A tagged URL that is loaded again is no new click, and one with a click identifier
+	// A campaign's URL that is loaded again is no new click, and one with a click identifier
 	// never is: from a bookmark, say, or a tab that was restored. Not all browsers say that
 	// they load it again, so the same URL by itself is none for a while.
 	again := c.Reload && hasTouch(r, &c.Touch) ||

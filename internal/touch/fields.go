@@ -31,7 +31,7 @@ func field(t *store.Touch, key string) *string {
 	return nil
 }
 
-// IsCampaign reports whether somebody has tagged the link.
+// IsCampaign reports whether the link names a campaign.
 func IsCampaign(t *store.Touch) bool {
 	if t.Campaign != "" || t.ID != "" || t.Click != "" || t.Term != "" || t.Content != "" {
 		return true
@@ -39,7 +39,7 @@ func IsCampaign(t *store.Touch) bool {
 	if t.Source == "" || t.Referrer == "" {
 		return t.Source != "" || t.Medium != ""
 	}
-	// Source and Medium are what the referrer is, or somebody has tagged the link.
+	// Source and Medium are what the referrer is, or the link names a campaign.
 	u, err := url.Parse(t.Referrer)
 	if err != nil {
 		return false
@@ -49,7 +49,7 @@ func IsCampaign(t *store.Touch) bool {
 	return is != kind && is != referrerKind{"referral", u.Hostname()} && !(is == shoppingListing && kind == referrerKind{"search", "google"})
 }
 
-// SameCampaign reports whether two tagged touches speak of one click: the same
+// SameCampaign reports whether two touches of a campaign speak of one click: the same
 // URL loaded once more, say.
 func SameCampaign(t, u *store.Touch) bool { return SameTags(t, u) && t.Click == u.Click }
 

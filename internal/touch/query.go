@@ -25,11 +25,14 @@ const (
 	maxClickText = 1024 // bytes of one, as it is written: TikTok's have more than 300
 )
 
-// clickIDs are the query parameters by which advertising platforms and affiliate networks
+// knownClickIDs are the query parameters by which advertising platforms and affiliate networks
 // mark a click, each as its documentation spells it, those first by which an order can be
 // reported back best: a gclid before the gbraid that stands beside it. Google's srsltid is not
 // one of them: no ad was clicked.
-var clickIDs = [...]string{
+//
+// To add one, put it in its place by preference, and into docs/orders.md. The position is the
+// rank; it is not stored, so it may change.
+var knownClickIDs = [...]string{
 	"gclid", "wbraid", "gbraid", "dclid", // Google Ads, Display & Video 360
 	"msclkid",   // Microsoft Advertising
 	"fbclid",    // Meta
@@ -79,7 +82,7 @@ var params = func() map[string]param {
 		"utm_source": paramText, "utm_medium": paramText, "utm_campaign": paramText, "utm_term": paramText, "utm_content": paramText, "utm_id": paramText,
 		"gad_source": paramPaid, "gad_campaignid": paramCampaign, "srsltid": paramShopping,
 	}
-	for i, name := range clickIDs {
+	for i, name := range knownClickIDs {
 		all[strings.ToLower(name)] = paramClick + param(i)
 	}
 	for _, name := range personalNames {
@@ -110,7 +113,7 @@ func clickNames(names []string) map[string]clickName {
 	all := make(map[string]clickName, len(names))
 	for i, name := range names {
 		if lower := strings.ToLower(name); params[lower] == 0 {
-			all[lower] = clickName{name, paramClick + param(len(clickIDs)+i)}
+			all[lower] = clickName{name, paramClick + param(len(knownClickIDs)+i)}
 		}
 	}
 	return all
@@ -357,9 +360,9 @@ func (rd *Reader) paramOf(key string) (name string, kind param) {
 	key, _ = readable(strings.Trim(key, "+"))
 	name = strings.ToLower(key)
 	if kind = params[name]; kind >= paramClick {
-		name = clickIDs[kind-paramClick]
+		name = knownClickIDs[kind-paramClick]
 	} else if kind == 0 {
-		if c, ok := rd.clickIDs[name]; ok {
+		if c, ok := rd.moreClickIDs[name]; ok {
 			name, kind = c.name, c.rank
 		}
 	}

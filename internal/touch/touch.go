@@ -13,8 +13,8 @@ import (
 
 // A Reader reads links of one site. It is safe for concurrent use.
 type Reader struct {
-	ownHosts []string
-	clickIDs map[string]clickName // by name in small letters
+	ownHosts     []string
+	moreClickIDs map[string]clickName // beside those that are known, by name in small letters
 }
 
 // NewReader returns a Reader for a site that has further hosts (their subdomains included),
