@@ -307,6 +307,8 @@ func TestJA4OverQUIC(t *testing.T) {
 		assert.Regexp(t, `^ja4 q13d[0-9]{4}h3_[0-9a-f]{12}_[0-9a-f]{12} over HTTP/3.0\n$`, string(body))
 		round.Close()
 	}
+	mu.Lock() // nothing orders what comes by UDP
+	defer mu.Unlock()
 	require.Len(t, hellos, 2)
 	assert.Equal(t, hellos[0], hellos[1])
 	assert.Contains(t, hellos[0].Raw, ",0039", "the transport parameters of QUIC")
