@@ -156,7 +156,7 @@ var mutants = []mutant{
 	// 7. The store's failure is never the page's failure.
 	{"7: a change waits for so long", "internal/ledger/queue.go", "case <-ctx.Done():\n\t\treturn store.Record{}, true, ctx.Err()", "case <-make(chan int):\n\t\treturn store.Record{}, true, nil", "FailsOrHangs"},
 	{"7: other work waits for so long", "internal/ledger/runner.go", "case <-timer.C:\n\t\treturn zero, context.DeadlineExceeded", "case <-make(chan int):\n\t\treturn zero, nil", "FailsOrHangs"},
-	{"7: a panic is an error", "internal/ledger/notify.go", "if p := recover(); p != nil {", "if p := any(nil); p != nil {", "Panics"},
+	{"7: a panic is an error", "internal/ledger/runner.go", "if p := recover(); p != nil {", "if p := any(nil); p != nil {", "Panics"},
 	{"7: no carrier without a session", "visit_response.go", "if err := v.session.create(v.context.Context); err != nil {", "if v.session.create(v.context.Context); false {", "FailsOrHangs"},
 
 	// 8. Who has not been asked, or said no, leaves no trace.
@@ -180,9 +180,9 @@ var mutants = []mutant{
 	{"7: a redirect does not wait", "internal/ledger/ledger.go", "if err := l.queue.add(ctx, id, task{change: *c}); err != nil && !l.keep(id, &[1]rules.Change{*c}) {\n\t\tl.missed(err)\n\t}", "l.Record(ctx, id, &[1]rules.Change{*c}, l.runner.timeout)", "RedirectDoesNotWait"},
 	{"7: Close saves what waits", "internal/ledger/writebehind.go", "for ctx.Err() == nil && !w.isEmpty() {", "for false {", "Gather|CloseTells"},
 	{"7: Close goes on while it has time", "internal/ledger/writebehind.go", "if !w.flush(ctx) {\n\t\t\tsleep(ctx, closePause)", "if !w.flush(ctx) {\n\t\t\tbreak", "CloseWaits"},
-	{"3: what comes while a flush is under way is not lost", "internal/ledger/writebehind.go", "\tbehind := e.pending\n\te.pending = nil\n", "\tvar behind []change\n\te.pending = nil\n", "Model|WaitForTheStore|WritesHang"},
+	{"3: what comes while a flush is under way is not lost", "internal/ledger/writebehind.go", "\tbehind := e.pending\n\te.pending = nil\n", "\tvar behind []rules.Change\n\te.pending = nil\n", "Model|WaitForTheStore|WritesHang"},
 	{"5: a forgotten session has nothing in hand", "internal/ledger/writebehind.go", "\t\tdelete(w.entries, id)\n\t}\n\tw.forgotten[id] = time.Now()\n", "\t}\n", "Agree"},
-	{"3: what begins a visit does not wait", "internal/rules/rules.go", "r.LastHit.IsZero() || c.At.Sub(r.LastHit) >= u.VisitGap", "r.LastHit.IsZero()", "DoesNotGather"},
+	{"3: what begins a visit does not wait", "internal/rules/rules.go", "!c.UnlessHitSince.IsZero() || r.LastHit.IsZero() || c.At.Sub(r.LastHit) >= u.VisitGap", "!c.UnlessHitSince.IsZero() || r.LastHit.IsZero()", "DoesNotGather"},
 	{"3: what goes on is a session that may", "internal/memstore/memstore.go", "!have.is(slotContinues) || ", "", "FastPath|Forget|Model"},
 	{"3: what goes on has not expired", "internal/memstore/memstore.go", "now >= have.expires || ", "", "KeptInAFlood"},
 	{"3: a visit that goes on ends", "internal/memstore/memstore.go", " || hit && now-have.lastHit >= millis.Ceil(gap)", "", "FastPath|Journeys"},
