@@ -79,7 +79,8 @@ func (e ETag) Identify(v *Visit) {
 // translate presents the tokens in the tags of one header field, and gives the
 // handler the field without them.
 func (e ETag) translate(v *Visit, name string, lines []string) {
-	kept := entitytag.ForHandler(name, lines, func(token string) {
+	var room [4]string
+	kept := entitytag.ForHandler(room[:0], name, lines, func(token string) {
 		v.Present("etag", token)
 		if name == "If-None-Match" && v.request.Method == http.MethodGet {
 			v.stored("etag")

@@ -18,7 +18,6 @@ type Hit struct {
 }
 
 // NotifyMerges looks through the Store for merges that Config.OnMerge has not returned nil
-// for, and calls it again, also for visitors who do not come back. Call it now and then, from
-// one process. The Store must be a Lister. It returns the first error of the Store, or
-// those of OnMerge, joined.
+// for, and calls it again, also for visitors who do not come back. Call it now and then, from one
+// process. The Store must be a Lister. It returns the Store's first error, or OnMerge's, joined.
 func (t *Tracker) NotifyMerges(ctx context.Context) error { return t.ledger.NotifyMerges(ctx) }

@@ -12,7 +12,6 @@ import (
 type identity struct {
 	carriers []carrier
 	few      [2]carrier // room for carriers
-	offers   uint32     // a bit for each strategy, by rank, that can carry a new token
 
 	fingerprint *ledger.Fingerprint // nil if it is of no interest
 	report      *beaconReport       // nil but for the beacon's anchor

@@ -39,6 +39,7 @@ type responseState struct {
 
 // A responsePlan is what is to be done with the response.
 type responsePlan struct {
+	offers    uint32      // a bit for each strategy, by rank, that can carry a new token
 	holdLimit int32       // up to here the body is held back to be hashed
 	disclaims atomic.Bool // the consent is to end, too: see endConsent
 	clearing  atomic.Bool // the carriers are to go; Forget may be called from another goroutine

@@ -215,8 +215,9 @@ func HasStar(lines []string) bool {
 }
 
 // ForHandler returns a field with tags (If-None-Match, If-Match or If-Range) as the handler is to
-// see it: with its own tags only. Each tag that is ours is given to found.
-func ForHandler(name string, lines []string, found func(token string)) (kept []string) {
+// see it: with its own tags only. Each tag that is ours is given to found. It appends to
+// kept, which may have room on the stack.
+func ForHandler(kept []string, name string, lines []string, found func(token string)) []string {
 	for _, line := range lines {
 		for line != "" {
 			var member string
