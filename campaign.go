@@ -5,13 +5,9 @@ import (
 	"strings"
 
 	"github.com/revisit-go/revisit/internal/header"
-	"github.com/revisit-go/revisit/internal/hostname"
 	"github.com/revisit-go/revisit/internal/origin"
 	"github.com/revisit-go/revisit/internal/touch"
 )
-
-// maxReferrer is the longest URL that is looked at besides that of the request.
-const maxReferrer = 8 << 10
 
 // touch returns what the page view says (internal/touch knows how) of how the visitor came here. What it leaves out is
 // counted once a request.
@@ -38,16 +34,8 @@ func (v *Visit) readTouch(left *touch.Clipped) Touch {
 }
 
 // isProxied reports whether u is a page of the site though a proxy hides the site's own host.
-// What the browser says of the page that it comes from holds for a referrer that the page's
-// script has reported, too.
 func (v *Visit) isProxied(u *url.URL) bool {
-	r := v.request
-	referer := header.Value(r.Header, "Referer")
-	if referer == "" || len(referer) > maxReferrer || header.Value(r.Header, "Sec-Fetch-Site") != "same-origin" {
-		return false
-	}
-	from, err := url.Parse(referer)
-	if err != nil || !origin.IsBehindProxy(from, r) || !strings.EqualFold(hostname.Of(from), hostname.Of(u)) {
+	if !origin.IsProxied(u, v.request) {
 		return false
 	}
 	v.tracker.warnOfHost()

@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -30,7 +32,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/revisit-go/revisit"
-	"github.com/revisit-go/revisit/internal/ledger"
+	"github.com/revisit-go/revisit/internal/uuid"
 	"github.com/revisit-go/revisit/ja4"
 	"github.com/revisit-go/revisit/storetest"
 )
@@ -562,7 +564,7 @@ func TestNothingCanBeComputedAgain(t *testing.T) {
 			}
 			for i, b := range suspects {
 				for _, secret := range secrets {
-					key := ledger.KeyOf(secret, "example.com", string(netip.MustParseAddrPort(b.address).Addr().AsSlice()), b.userAgent, b.language, "", "")
+					key := keyOf(secret, "example.com", string(netip.MustParseAddrPort(b.address).Addr().AsSlice()), b.userAgent, b.language, "", "")
 					if slices.ContainsFunc(store.saved, func(r revisit.Record) bool { return r.ID == key && r.MergedInto.String() == idOf(first) }) && !slices.Contains(found, i) {
 						found = append(found, i)
 					}
@@ -1308,3 +1310,14 @@ Mozilla/5.0 (Windows NT 10.0; Win64; x64; Trident/7.0; MSAppHost/3.0; rv:11.0) l
 Mozilla/5.0 (QtEmbedded; U; Linux; C) AppleWebKit/533.3 (KHTML, like Gecko) MAG200 stbapp ver: 2 rev: 250 Safari/533.3
 Mozilla/5.0 (Windows NT 10.0; WOW64) AppleWebKit/537.36 (KHTML, like Gecko) discord/1.0.9155 Chrome/124.0.6367.243 Electron/30.2.0 Safari/537.36
 `
+
+// keyOf computes what a fingerprint is kept under, as anybody could who has the salt.
+func keyOf(secret []byte, signals ...string) revisit.ID {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte{1})
+	for _, s := range signals {
+		mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(s))))
+		mac.Write([]byte(s))
+	}
+	return uuid.Derive(mac.Sum(nil))
+}

@@ -6,13 +6,12 @@ import (
 	"bytes"
 	"io"
 	"sync"
+
+	"github.com/revisit-go/revisit/internal/token"
 )
 
 // Field is the name of the hidden field.
 const Field = "revisit"
-
-// tokenLen is how long the value of the field is.
-const tokenLen = 51
 
 // The media types of forms.
 const (
@@ -133,8 +132,8 @@ func findInParts(b []byte) (string, bool) {
 }
 
 func cutToken(b []byte) (string, bool) {
-	if len(b) < tokenLen {
+	if len(b) < token.BoundLen {
 		return "", false
 	}
-	return string(b[:tokenLen]), true
+	return string(b[:token.BoundLen]), true
 }

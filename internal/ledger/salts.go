@@ -165,12 +165,6 @@ func (k *saltKeeper) makeSalt(ctx context.Context, via string, window time.Durat
 	}
 }
 
-// KeyOf returns the key of a fingerprint with these signals, as anybody could who has the
-// salt.
-func KeyOf(secret []byte, signals ...string) store.ID {
-	return keyOf((*salt)(secret), NewFingerprint("", 0, signals...).signals)
-}
-
 // SaltsInMemory returns the salts that are in hand, for tests of what is destroyed.
 func (l *Ledger) SaltsInMemory() (all []string) {
 	k := l.fingerprints.salts

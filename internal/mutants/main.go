@@ -275,7 +275,7 @@ var mutants = []mutant{
 	{"links: a path keeps what is not personal", "internal/touch/personal.go", "\t\t\tsegments[i] = \"*\"\n", "\t\t\t_ = i\n", "NoPersonalPath|Touches"},
 	{"links: an exact host is one", "internal/touch/referrer.go", "domain, in = host, all.hosts", "domain = host", "ReferrersAre"},
 	{"links: a host has a port", "internal/origin/origin.go", " || strings.EqualFold(hostname.Of(u), hostname.Plain(r.Host))", "", "HostIsWritten"},
-	{"links: the browser's word on its origin", "campaign.go", "if err != nil || !origin.IsBehindProxy(from, r) ||", "if err != nil || true || !origin.IsBehindProxy(from, r) ||", "ProxyHides"},
+	{"links: the browser's word on its origin", "internal/origin/origin.go", "return ok && IsBehindProxy(from, r) &&", "return false && ok && IsBehindProxy(from, r) &&", "ProxyHides"},
 	{"links: a style sheet's image is no word", "internal/origin/origin.go", " && header.Value(r.Header, \"Sec-Fetch-Dest\") != \"image\" &&", " &&", "ProxyHides"},
 	{"links: www. is the same site", "internal/touch/referrer.go", "strings.EqualFold(hostname.WithoutWWW(host), hostname.WithoutWWW(", "strings.EqualFold(host, (", "OwnPagesAre"},
 	{"links: www. is another origin", "internal/origin/origin.go", "strings.EqualFold(hostname.Of(u), hostname.Plain(r.Host))", "strings.EqualFold(hostname.WithoutWWW(hostname.Of(u)), hostname.WithoutWWW(hostname.Plain(r.Host)))", "AnotherHostIs"},

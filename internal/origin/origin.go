@@ -57,6 +57,17 @@ func IsBehindProxy(u *url.URL, r *http.Request) bool {
 		(u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && !IsOwn(u, r)
 }
 
+// IsProxied reports whether u is a page of the site that r is for, though the request has
+// another Host. What the browser says of the page that it comes from holds for a referrer that
+// the page's script has reported, too.
+func IsProxied(u *url.URL, r *http.Request) bool {
+	if header.Value(r.Header, "Sec-Fetch-Site") != "same-origin" {
+		return false // which spares most requests the parsing
+	}
+	from, ok := Referrer(r)
+	return ok && IsBehindProxy(from, r) && strings.EqualFold(hostname.Of(from), hostname.Of(u))
+}
+
 // WithPlainHost has next see the Host as an Origin has it: without a default port, in small
 // letters.
 func WithPlainHost(next http.Handler) http.Handler {

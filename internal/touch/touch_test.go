@@ -218,7 +218,7 @@ func TestWhatIsPersonal(t *testing.T) {
 
 // Most random text is distinguished from names: in base64url three of four of 128 bits, nine of
 // ten of 256.
-func TestRandomTokensAreTold(t *testing.T) {
+func TestRandomTokensAreDistinguished(t *testing.T) {
 	source := rand.NewChaCha8([32]byte{26})
 	for n, want := range map[int]int{16: 1500, 18: 1500, 24: 1700, 32: 1800} {
 		notified := 0
